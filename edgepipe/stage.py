@@ -7,9 +7,12 @@ folder, is ``uses: distill.logits``.
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 import math
 import random
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +21,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from edgepipe.errors import Problem, StageError
+from edgepipe.errors import Problem, StageError, did_you_mean
+from edgepipe.units import Unit
 
 __all__ = [
     "Artifact",
@@ -26,6 +30,7 @@ __all__ = [
     "Field",
     "Folder",
     "Literal",
+    "Metric",
     "Metrics",
     "Params",
     "Port",
@@ -125,6 +130,14 @@ class Metrics(Artifact):
 
 
 @dataclass(frozen=True)
+class Metric:
+    """What a number means. ``unit`` is one of `edgepipe.units.UNITS`: values are in base units."""
+
+    unit: Unit
+    meaning: str
+
+
+@dataclass(frozen=True)
 class Port:
     """An input: its artifact type, and whether a pipeline may leave it open."""
 
@@ -178,8 +191,8 @@ class Stage(Params):
     """Output ports by name."""
     requires: ClassVar[tuple[str, ...]] = ()
     """Distributions that `run` uses; their installed versions enter the key."""
-    metrics: ClassVar[Mapping[str, str]] = {}
-    """Names of the numbers that its Metrics outputs hold, each with its meaning and unit."""
+    metrics: ClassVar[Mapping[str, Metric]] = {}
+    """The numbers that its Metrics outputs hold at the top level; gates may name them."""
     measures: ClassVar[bool] = False
     """It measures time or memory: it runs alone, and the machine enters its key."""
 
@@ -228,16 +241,17 @@ class Context:
     """A folder that survives a kill: checkpoints go here. Emptied when the node is done."""
     project: Path
     """The project's folder: the user's code is imported from here."""
-    types: Mapping[str, type[Artifact]]
-    """Artifact types of the connected inputs and of all outputs."""
+    input_types: Mapping[str, type[Artifact]]
+    output_types: Mapping[str, type[Artifact]]
     input_paths: Mapping[str, Path]
+    """Of the connected inputs."""
     output_paths: Mapping[str, Path]
     report: Report = field(default=lambda name, data: None, repr=False)
 
     def input(self, port: str) -> Any:
         """The value of an input, loaded; None for an optional one that is not connected."""
         path = self.path(port)
-        return None if path is None else self.types[port].load(path)
+        return None if path is None else self.input_types[port].load(path)
 
     def path(self, port: str) -> Path | None:
         """The read-only folder of an input; None for one that is not connected."""
@@ -249,7 +263,18 @@ class Context:
 
     def save(self, port: str, value: Any) -> None:
         """Write ``value`` as the output ``port``, in the way of its artifact type."""
-        self.types[port].save(self.output_paths[port], value)
+        self.output_types[port].save(self.output_paths[port], value)
+
+    def user_object(self, reference: str) -> Any:
+        """The user's function or class that a `UserCode` parameter names.
+
+        Args:
+            reference: ``FILE.py:NAME``, the file relative to the project, or ``MODULE:NAME``.
+
+        Raises:
+            StageError: there is no such file, module or name, or importing it failed.
+        """
+        return import_user_object(reference, self.project)
 
     def log(self, message: str) -> None:
         """A line for the node's log."""
@@ -266,3 +291,44 @@ class Context:
     def rng(self) -> random.Random:
         """A generator of its own, seeded with `seed`."""
         return random.Random(self.seed)
+
+
+def import_user_object(reference: str, project: Path) -> Any:
+    """See `Context.user_object`."""
+    module_name, _, name = reference.rpartition(":")
+    if not module_name or not name:
+        raise StageError(f"'{reference}' names no code", "write FILE.py:NAME or MODULE:NAME")
+    for folder in (str(project), str((project / module_name).parent)):
+        if folder not in sys.path:
+            sys.path.append(folder)
+    try:
+        if module_name.endswith(".py"):
+            module = _import_file(project / module_name)
+        else:
+            module = importlib.import_module(module_name)
+    except Exception as error:
+        raise StageError(
+            f"importing {module_name} failed: {type(error).__name__}: {error}",
+            f"try: python -c 'import {Path(module_name).stem}' in {project}",
+        ) from error
+    if not hasattr(module, name):
+        names = [n for n in vars(module) if not n.startswith("_")]
+        raise StageError(f"{module_name} has no '{name}'", did_you_mean(name, names, "it has"))
+    return getattr(module, name)
+
+
+def _import_file(path: Path) -> Any:
+    name = "edgepipe_user_" + "_".join(path.with_suffix("").parts[1:])
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

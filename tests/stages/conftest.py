@@ -52,14 +52,14 @@ def run_stage(tmp_path_factory: pytest.TempPathFactory) -> RunStage:
         for path in (*outputs.values(), scratch):
             path.mkdir()
         events: list[tuple[str, dict[str, Any]]] = []
-        types = {name: port.type for name, port in ports_of(stage).items()} | dict(stage.outputs)
         context = Context(
             node="test",
             seed=seed,
             threads=1,
             scratch=scratch,
             project=project or folder,
-            types=types,
+            input_types={name: port.type for name, port in ports_of(stage).items()},
+            output_types=stage.outputs,
             input_paths=inputs,
             output_paths=outputs,
             report=lambda name, data: events.append((name, data)),
