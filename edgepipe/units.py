@@ -54,7 +54,7 @@ def seconds(value: float) -> str:
 
 
 def _scaled(value: float, prefixes: tuple[tuple[str, float], ...]) -> str:
-    for name, factor in prefixes:
+    for name, factor in prefixes:  # noqa: B007  the last one serves what is smaller
         if abs(value) >= factor:
             break
     scaled = value / factor

@@ -82,7 +82,9 @@ class Interface:
                 layout=value.get("layout", "nchw"),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise StageError(f"the description of a model or data set is not valid: {error}")
+            raise StageError(
+                f"the description of a model or data set is not valid: {error}"
+            ) from error
 
 
 def _times(shape: tuple[int, ...]) -> str:
