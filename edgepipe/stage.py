@@ -195,6 +195,10 @@ class Stage(Params):
     """The numbers that its Metrics outputs hold at the top level; gates may name them."""
     measures: ClassVar[bool] = False
     """It measures time or memory: it runs alone, and the machine enters its key."""
+    seeded: ClassVar[bool] = True
+    """It uses ``ctx.seed``, which therefore enters its key."""
+    cpus: ClassVar[int] = 1
+    """How many threads it keeps busy; 0: all of the machine."""
 
     @abstractmethod
     def run(self, ctx: Context) -> None:

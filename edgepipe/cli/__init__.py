@@ -1,0 +1,59 @@
+"""The command line: a row of verbs, each in a file of its own that is imported when it is used."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+VERBS = {
+    "run": "run a pipeline; what is cached is not run again",
+    "plan": "what a run would do, node by node, and why",
+    "validate": "check pipelines without running them",
+    "graph": "a pipeline's graph as text, mermaid or dot",
+    "stages": "all kinds of stages; one kind's parameters, ports and an example",
+    "schema": "the JSON schema of pipelines, for editors",
+    "show": "a run's results as tables or JSON",
+    "export": "copy a node's output into a folder",
+    "init": "start a project in a folder",
+    "doctor": "what is installed, what is missing, how to get it",
+}
+
+EXIT_CODES = """\
+exit codes: 0 done, 1 a stage failed, 2 the configuration is wrong, 3 a gate failed,
+4 plan --check found work to do, 130 interrupted"""
+
+
+def usage() -> str:
+    """What ``edgepipe --help`` says."""
+    verbs = "\n".join(f"  {name:<10}{text}" for name, text in VERBS.items())
+    return (
+        "usage: edgepipe VERB [...]\n\n"
+        "Declarative pipelines that train, compress, convert, check and measure neural networks"
+        f"\nfor small devices.\n\n{verbs}\n\n"
+        "  edgepipe VERB --help   a verb's arguments\n"
+        "  edgepipe --version\n\n"
+        f"{EXIT_CODES}"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    verb = arguments[0] if arguments else "--help"
+    if verb in {"-h", "--help", "help"}:
+        print(usage())
+        return 0
+    if verb in {"-V", "--version"}:
+        from edgepipe import __version__
+
+        print(f"edgepipe {__version__}")
+        return 0
+    from edgepipe.cli._common import guarded
+
+    return guarded(verb, arguments[1:])
+
+
+def load(verb: str) -> object:
+    """The module of a verb."""
+    return importlib.import_module(f"edgepipe.cli.{verb}")

@@ -1,0 +1,111 @@
+"""What verbs share: arguments, error output and the way from a file to a graph."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgepipe.cli import VERBS, load
+from edgepipe.errors import EdgepipeError, did_you_mean
+
+INTERRUPTED = 130
+
+
+def guarded(verb: str, arguments: Sequence[str]) -> int:
+    """Run a verb; every error becomes a text on standard error and an exit code."""
+    if verb not in VERBS:
+        print(
+            f"error: there is no verb '{verb}'\n  {did_you_mean(verb, VERBS, 'verbs')}",
+            file=sys.stderr,
+        )
+        return 2
+    module: Any = load(verb)
+    parser = argparse.ArgumentParser(
+        prog=f"edgepipe {verb}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    module.configure(parser)
+    options = parser.parse_args(list(arguments))
+    try:
+        return int(module.main(options))
+    except EdgepipeError as error:
+        if options.debug:
+            traceback.print_exc()
+        if getattr(options, "json", False):
+            problems = [problem.as_json() for problem in error.problems]
+            print(json.dumps({"ok": False, "errors": problems}, indent=1))
+        else:
+            print(error.render(), file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader has enough (| head): end quietly, as other tools do.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A pipeline that was found right, with its project."""
+
+    graph: Any
+    project: Any
+    kinds: Any
+    planner: Any
+
+
+def add_pipeline(parser: argparse.ArgumentParser) -> None:
+    """The arguments of verbs that read one pipeline."""
+    parser.add_argument("pipeline", type=Path, help="the YAML file")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="override a value: vars.epochs=3, student.with.temperature=2",
+    )
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="instead of $EDGEPIPE_CACHE")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """``--json``: everything that is printed, as data."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def compile_pipeline(options: argparse.Namespace) -> Compiled:
+    """Read, check and compile the pipeline that the arguments name. Raises ConfigError."""
+    from dataclasses import replace
+
+    from edgepipe.compiler import compile_graph
+    from edgepipe.config import load as load_config
+    from edgepipe.kinds import Kinds
+    from edgepipe.planner import Planner
+    from edgepipe.project import find
+
+    config = load_config(options.pipeline, options.set)
+    project = find(options.pipeline)
+    if options.cache is not None:
+        project = replace(project, cache=options.cache.absolute())
+    kinds = Kinds(project.plugins)
+    graph = compile_graph(config, kinds)
+    if getattr(options, "until", None):
+        graph = graph.until(options.until)
+    planner = Planner(graph, kinds.roots, project)
+    planner.check()
+    return Compiled(graph, project, kinds, planner)
+
+
+def print_json(value: Any) -> None:
+    """Print plain data for other programs."""
+    print(json.dumps(value, indent=1))

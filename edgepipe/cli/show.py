@@ -1,0 +1,29 @@
+"""A run's results: the same tables as at its end, or JSON."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from edgepipe import runs
+from edgepipe.cli._common import add_json, print_json
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("run", nargs="?", default="last", help="a run's id or part of it; the last")
+    parser.add_argument("--project", type=Path, default=Path(), metavar="DIR", help="whose run")
+    add_json(parser)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run the verb."""
+    from edgepipe.project import find
+    from edgepipe.report.table import render
+
+    folder, result = runs.load(find(options.project).runs, options.run)
+    if options.json:
+        print_json({**result.as_json(), "folder": str(folder)})
+    else:
+        print(render(result))
+    return 0

@@ -1,0 +1,368 @@
+"""Spec → Graph: kinds, matrix expansion, typed ports, gates. Checked whole before anything runs."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
+
+from edgepipe.config import Config, fill_matrix, scalar_text
+from edgepipe.errors import ConfigError, Problem, Where, did_you_mean
+from edgepipe.gates import Gate, GateSyntaxError, MetricRef, Ref
+from edgepipe.gates import parse as parse_gate
+from edgepipe.graph import SIZE, Graph, GraphNode, Source
+from edgepipe.kinds import Kind, Kinds
+from edgepipe.spec import Scalar, Spec, check_model, validate
+from edgepipe.stage import Port, Stage, ports_of
+from edgepipe.yamltree import Node
+
+
+def compile_graph(config: Config, kinds: Kinds) -> Graph:
+    """Check a pipeline whole and make its graph.
+
+    Raises:
+        ConfigError: with every problem found, in the order of the text.
+    """
+    return _Compiler(config, kinds).compile()
+
+
+@dataclass
+class _Family:
+    """All instances of one entry of ``stages``."""
+
+    name: str
+    kind: Kind
+    tree: Node
+    refs: dict[str, tuple[Ref, Node]]
+    axes: dict[str, list[Scalar]]
+    members: list[GraphNode] = field(default_factory=list)
+
+
+class _Compiler:
+    def __init__(self, config: Config, kinds: Kinds) -> None:
+        self.config = config
+        self.kinds = kinds
+        self.spec: Spec = validate(config.root)
+        self.problems: list[Problem] = []
+        self.families: dict[str, _Family] = {}
+
+    def compile(self) -> Graph:
+        stages = self.config.root.value["stages"]
+        for name in self.spec.stages:
+            self._family(name, stages.value[name], stages.key(name))
+        nodes: dict[str, GraphNode] = {}
+        for name in self._order():
+            family = self.families[name]
+            self._expand(family)
+            nodes |= {node.name: node for node in family.members}
+        gates = tuple(self._gates())
+        if self.problems:
+            places = {file: i for i, file in enumerate(map(str, self.config.files))}
+            unique = dict.fromkeys(self.problems)
+            raise ConfigError(sorted(unique, key=lambda p: _order_of(p, places)))
+        spec = self.spec
+        return Graph(spec.name, spec.seed, self.config.path, nodes, gates, self.config.files)
+
+    def _problem(self, message: str, hint: str, node: Node) -> None:
+        self.problems.append(Problem(message, hint, node.where))
+
+    def _family(self, name: str, tree: Node, key: Node) -> None:
+        spec = self.spec.stages[name]
+        try:
+            kind = self.kinds.get(spec.uses, tree.at(("uses",)).where)
+            stage = kind.stage
+        except ConfigError as error:
+            self.problems += error.problems
+            return
+        ports = ports_of(stage)
+        refs: dict[str, tuple[Ref, Node]] = {}
+        for port, text in spec.in_.items():
+            node = tree.at(("in", port))
+            if port not in ports:
+                hint = did_you_mean(port, ports, f"inputs of {kind.name}")
+                place = tree.at(("in",)).key(port)
+                self._problem(f"{kind.name} has no input '{port}'", hint, place)
+                continue
+            ref = Ref.parse(text)
+            if ref is None or len(ref.rest) > 1:
+                hint = "write NODE, NODE.PORT or NODE[INDEX].PORT"
+                self._problem(f"'{text}' is no reference to a node", hint, node)
+            elif ref.node not in self.spec.stages:
+                hint = did_you_mean(ref.node, self.spec.stages, "nodes")
+                self._problem(f"there is no node '{ref.node}'", hint, node)
+            else:
+                refs[port] = (ref, node)
+        for port, declared in ports.items():
+            if not declared.optional and port not in spec.in_:
+                place = tree.key("in") if "in" in tree.value else key
+                message = f"the input '{port}' of {kind.name} is not connected"
+                hint = f"write in: {{{port}: NODE}}, a node that gives {declared.type.__name__}"
+                self._problem(message, hint, place)
+        self.families[name] = _Family(name, kind, tree, refs, dict(spec.matrix))
+
+    def _order(self) -> list[str]:
+        """Families in an order in which each comes after what it reads."""
+        before = {
+            name: [ref.node for ref, _ in family.refs.values() if ref.node in self.families]
+            for name, family in self.families.items()
+        }
+        try:
+            return list(TopologicalSorter(before).static_order())
+        except CycleError as error:
+            cycle: list[str] = error.args[1]
+            first = min(range(len(cycle) - 1), key=lambda i: list(before).index(cycle[i]))
+            cycle = [*cycle[first:-1], *cycle[:first], cycle[first]]
+            family = self.families[cycle[0]]
+            node = next(n for r, n in family.refs.values() if r.node == cycle[-2])
+            message = f"the graph has a cycle: {' → '.join(cycle)}"
+            self._problem(message, "a node cannot read what is made from it", node)
+            raise ConfigError(self.problems) from None
+
+    def _expand(self, family: _Family) -> None:
+        """Make the nodes of a family: one for each point of its own and its inputs' axes."""
+        axes: dict[str, list[Scalar]] = {}
+        chosen: dict[str, list[GraphNode]] = {}
+        for port, (ref, place) in family.refs.items():
+            source = self.families.get(ref.node)
+            members = self._members(source, ref, place) if source else []
+            if not members:
+                return
+            chosen[port] = members
+            for axis in members[0].axes:
+                values = list(dict.fromkeys(m.axes[axis] for m in members))
+                if len(values) > 1 or ref.index is None:
+                    known = axes.get(axis)
+                    axes[axis] = [v for v in known if v in values] if known else values
+        axes |= family.axes
+        for chosen_values in itertools.product(*axes.values()):
+            point = dict(zip(axes, chosen_values, strict=True))
+            inputs = {}
+            for port, members in chosen.items():
+                for member in members:
+                    if all(point.get(a, v) == v for a, v in member.axes.items()):
+                        inputs[port] = member
+                        break
+            self._instance(family, point, inputs)
+
+    def _members(self, family: _Family, ref: Ref, place: Node) -> list[GraphNode]:
+        """The instances that a reference means: all, or those that its index picks."""
+        if ref.index is None:
+            return family.members
+        wanted: dict[str, str] = {}
+        axes = list(family.members[0].axes) if family.members else list(family.axes)
+        for number, part in enumerate(ref.index.split(",")):
+            axis, equals, value = part.partition("=")
+            if not equals:
+                axis, value = (axes[number] if number < len(axes) else ""), part
+            wanted[axis.strip()] = value.strip()
+        found = [
+            member
+            for member in family.members
+            if all(scalar_text(member.axes.get(a, "")) == v for a, v in wanted.items())
+        ]
+        if not found and family.members:
+            names = [member.name for member in family.members]
+            hint = did_you_mean(f"{ref.node}[{ref.index}]", names, "it has")
+            message = f"there is no '{ref.node}[{ref.index}]'"
+            if not axes:
+                message, hint = f"'{ref.node}' has no matrix", f"write {ref.node}"
+            self._problem(message, hint, place)
+        return found
+
+    def _instance(
+        self, family: _Family, point: dict[str, Scalar], inputs: dict[str, GraphNode]
+    ) -> None:
+        kind, spec = family.kind, self.spec.stages[family.name]
+        tree = self._parameters(family, point)
+        problems = list(check_model(kind.stage, tree, tree.plain(), kind.name))
+        if problems:
+            self.problems += problems
+            stage = kind.stage.model_construct()
+        else:
+            stage = _construct(kind.stage, tree)
+            for parameter, message, hint in stage.preflight(frozenset(family.refs)):
+                path = tuple(parameter.split(".")) if parameter else ()
+                self._problem(message, hint, tree.at(path))
+        name = family.name
+        if point:
+            name += f"[{','.join(scalar_text(value) for value in point.values())}]"
+        family.members.append(
+            GraphNode(
+                name=name,
+                kind=kind,
+                stage=stage,
+                inputs=dict(self._sources(family, inputs)),
+                seed=self.spec.seed if spec.seed is None else spec.seed,
+                timeout=spec.timeout,
+                cpus=kind.stage.cpus if spec.cpus is None else spec.cpus,
+                base=self.config.path.parent,
+                place=family.tree.at(("uses",)).where,
+                tree=tree,
+                axes=point,
+            )
+        )
+
+    def _parameters(self, family: _Family, point: Mapping[str, Scalar]) -> Node:
+        """The ``with:`` of an instance: its own axes are parameters, unless used as a text."""
+        tree = family.tree
+        uses, given = tree.at(("uses",)), tree.value.get("with")
+        if given is None or given.value is None:
+            given = Node({}, uses.source, uses.line, uses.column, uses.width, {})
+        used = str(given.plain())
+        filled = fill_matrix(given, point, self.problems)
+        values, keys = dict(filled.value), dict(filled.keys or {})
+        for axis in family.axes:
+            place = tree.at(("matrix",)).key(axis)
+            if f"matrix.{axis}" in used:
+                continue
+            if axis in values:
+                hint = "take it out of one of them"
+                message = f"'{axis}' stands in 'with' and in 'matrix'"
+                self._problem(message, hint, keys.get(axis, place))
+            number = family.axes[axis].index(point[axis])
+            item = tree.at(("matrix", axis, number))
+            values[axis] = replace(item, value=point[axis])
+            keys[axis] = place
+        return replace(filled, value=values, keys=keys)
+
+    def _sources(
+        self, family: _Family, inputs: Mapping[str, GraphNode]
+    ) -> Iterator[tuple[str, Source]]:
+        ports = ports_of(family.kind.stage)
+        for port, member in inputs.items():
+            ref, place = family.refs[port]
+            source = self._port(family, port, ports[port], member, ref, place)
+            if source is not None:
+                yield port, Source(member.name, source)
+
+    def _port(
+        self, family: _Family, port: str, wanted: Port, member: GraphNode, ref: Ref, place: Node
+    ) -> str | None:
+        """The output port that a reference means, checked against the input's type."""
+        outputs = member.stage.outputs
+        fits = [name for name, type_ in outputs.items() if issubclass(type_, wanted.type)]
+        needs = f"input '{port}' of {family.kind.name} takes {wanted.type.__name__}"
+        listed = ", ".join(f"{name} ({type_.__name__})" for name, type_ in outputs.items())
+        if ref.rest:
+            name = ref.rest[0]
+            if name not in outputs:
+                hint = did_you_mean(name, outputs, f"outputs of {member.kind.name}")
+                self._problem(f"'{ref.node}' has no output '{name}'", hint, place)
+                return None
+            if name not in fits:
+                self._problem(
+                    f"{needs}, but {ref} gives {outputs[name].__name__}",
+                    _who_gives(wanted, self.families.values(), family.name),
+                    place,
+                )
+                return None
+            return name
+        if len(fits) == 1:
+            return fits[0]
+        if fits:
+            hint = f"write one of {', '.join(f'{ref}.{name}' for name in fits)}"
+            self._problem(f"{needs}, and '{ref}' gives several", hint, place)
+        else:
+            hint = _who_gives(wanted, self.families.values(), family.name)
+            self._problem(f"{needs}, but '{ref}' gives {listed or 'nothing'}", hint, place)
+        return None
+
+    def _gates(self) -> Iterator[tuple[Gate, Where]]:
+        for number, text in enumerate(self.spec.gates):
+            node = self.config.root.at(("gates", number))
+            try:
+                gate = parse_gate(text)
+            except GateSyntaxError as error:
+                problem = error.problems[0]
+                self._problem(problem.message, problem.hint, _inside(node, error.offset, 1))
+                continue
+            resolved = [
+                self._metric(ref, _inside(node, ref.offset, ref.width)) for ref in gate.metrics
+            ]
+            if all(resolved) and not gate.metrics:
+                self._problem("a gate without a metric checks nothing", "name NODE.METRIC", node)
+            for bound in self._bind(gate, resolved):
+                yield bound, node.where
+
+    def _metric(self, metric: MetricRef, place: Node) -> list[GraphNode]:
+        """The instances that a gate's metric means, each of which makes such a metric."""
+        ref = metric.ref
+        if ref.node not in self.spec.stages:
+            hint = did_you_mean(ref.node, self.spec.stages, "nodes")
+            self._problem(f"there is no node '{ref.node}'", hint, place)
+            return []
+        if ref.node not in self.families:
+            return []
+        members = self._members(self.families[ref.node], ref, place)
+        for member in members[:1]:
+            outputs = member.stage.outputs
+            name, port = ref.rest[-1], ref.rest[0] if len(ref.rest) > 1 else None
+            if port is not None and (port not in outputs or len(ref.rest) > 2):
+                hint = did_you_mean(port, outputs, f"outputs of {member.kind.name}")
+                self._problem(f"'{ref.node}' has no output '{port}'", hint, place)
+                return []
+            known = list(member.stage.metrics)
+            if member.artifact or port is not None:
+                known.append(SIZE)
+            if name not in known:
+                hint = did_you_mean(name, known, f"metrics of {member.kind.name}")
+                self._problem(f"'{ref.node}' makes no metric '{name}'", hint, place)
+                return []
+        return members
+
+    def _bind(self, gate: Gate, resolved: list[list[GraphNode]]) -> Iterator[Gate]:
+        """One gate for each point of the matrices that its metrics leave open."""
+        if not all(resolved) or not resolved:
+            return
+        for members in itertools.product(*resolved):
+            merged: dict[str, Scalar] = {}
+            fits = all(
+                merged.setdefault(axis, value) == value
+                for metric, member in zip(gate.metrics, members, strict=True)
+                if metric.ref.index is None
+                for axis, value in member.axes.items()
+            )
+            if fits:
+                names = [
+                    ".".join((member.name, *metric.ref.rest))
+                    for metric, member in zip(gate.metrics, members, strict=True)
+                ]
+                yield parse_gate(_renamed(gate, names))
+
+
+def _renamed(gate: Gate, names: list[str]) -> str:
+    text, end = "", 0
+    for metric, name in zip(gate.metrics, names, strict=True):
+        text += gate.text[end : metric.offset] + name
+        end = metric.offset + metric.width
+    return text + gate.text[end:]
+
+
+def _construct(stage: type[Stage], tree: Node) -> Stage:
+    return stage.model_validate_json(json.dumps(tree.plain()), strict=True)
+
+
+def _inside(node: Node, offset: int, width: int) -> Node:
+    """A place inside a text; one in quotes begins a column later."""
+    text = node.where.text
+    quoted = node.column < len(text) and text[node.column] in "'\""
+    return replace(node, column=node.column + offset + quoted, width=width)
+
+
+def _who_gives(wanted: Port, families: Iterable[_Family], but: str) -> str:
+    """A hint: the outputs of this pipeline that would fit."""
+    names = [
+        f"{family.name}.{port}"
+        for family in families
+        for port, type_ in family.kind.stage.outputs.items()
+        if family.name != but and issubclass(type_, wanted.type)
+    ]
+    name = wanted.type.__name__
+    return f"{name} comes from: {', '.join(names)}" if names else f"no node here gives {name}"
+
+
+def _order_of(problem: Problem, files: Mapping[str, int]) -> tuple[int, int, int]:
+    where = problem.where
+    return (files.get(where.file, 0), where.line, where.column) if where else (-1, 0, 0)

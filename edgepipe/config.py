@@ -1,0 +1,289 @@
+"""Text → one tree: includes, ``--set`` overrides and variables. Every value knows its place."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgepipe.errors import ConfigError, Problem, did_you_mean
+from edgepipe.yamltree import Node, Source, kind_of, parse, parse_value
+
+SECTIONS = ("edgepipe", "name", "description", "include", "vars", "seed", "stages", "gates")
+NODE_FIELDS = ("uses", "in", "with", "matrix", "seed", "timeout", "cpus", "description")
+
+_VARIABLE = re.compile(r"\$\$|\$\{([^{}]*)\}")
+_MAX_INCLUDES = 100
+
+
+@dataclass(frozen=True)
+class Config:
+    """A pipeline's text, complete: included, overridden, with its variables in place."""
+
+    path: Path
+    root: Node
+    files: tuple[Path, ...]
+    """All files that were read, the pipeline first."""
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a pipeline.
+
+    Args:
+        path: the YAML file.
+        overrides: ``PATH=VALUE`` texts from the command line.
+
+    Raises:
+        ConfigError: with all problems found, each with its place.
+    """
+    files: list[Path] = []
+    root = _read(path, files, ())
+    problems = [problem for text in overrides for problem in _override(root, text)]
+    if problems:
+        raise ConfigError(problems)
+    root = _substitute(root)
+    return Config(path, root, tuple(files))
+
+
+def _read(path: Path, files: list[Path], chain: tuple[Path, ...], by: Node | None = None) -> Node:
+    name = _shown(path)
+    where = by.where if by else None
+    resolved = path.resolve()
+    if resolved in chain:
+        cycle = " → ".join(_shown(p) for p in (*chain[chain.index(resolved) :], resolved))
+        hint = "take one of these includes out"
+        raise ConfigError(Problem(f"the file includes itself: {cycle}", hint, where))
+    if len(files) >= _MAX_INCLUDES:
+        raise ConfigError(
+            Problem(f"more than {_MAX_INCLUDES} files are included", "merge some", where)
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        message = f"{name} is not UTF-8 text (byte {error.start})"
+        raise ConfigError(Problem(message, "save it as UTF-8", where)) from None
+    except OSError as error:
+        message = f"{name} cannot be read: {(error.strerror or str(error)).lower()}"
+        raise ConfigError(Problem(message, _neighbors(path), where)) from None
+    files.append(path)
+    root = parse(text, name)
+    includes = root.value.get("include")
+    if includes is None:
+        return root
+    merged: Node | None = None
+    problems: list[Problem] = []
+    for item in includes.value if isinstance(includes.value, list) else [includes]:
+        if not isinstance(item.value, str):
+            message = f"an include is a path, not {kind_of(item.value)}"
+            problems.append(Problem(message, "write it relative to this file", item.where))
+            continue
+        try:
+            part = _read(path.parent / item.value, files, (*chain, resolved), item)
+        except ConfigError as error:
+            problems += error.problems
+            continue
+        merged = part if merged is None else _merge(merged, part)
+    if problems:
+        raise ConfigError(problems)
+    return root if merged is None else _merge(merged, root)
+
+
+def _shown(path: Path) -> str:
+    """A path as a person would type it here."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") and path.is_absolute() else relative
+
+
+def _neighbors(path: Path) -> str:
+    try:
+        names = [p.name for p in path.parent.iterdir() if p.suffix in {".yaml", ".yml"}]
+    except OSError:
+        return f"there is no folder {_shown(path.parent)}"
+    return did_you_mean(path.name, names, f"YAML files in {_shown(path.parent)}")
+
+
+def _merge(under: Node, over: Node) -> Node:
+    """``over`` wins; mappings are merged key by key, lists of gates are joined."""
+    if not isinstance(under.value, dict) or not isinstance(over.value, dict):
+        return over
+    merged = Node(dict(under.value), over.source, over.line, over.column)
+    merged.keys = {**(under.keys or {}), **(over.keys or {})}
+    for name, item in over.value.items():
+        base = merged.value.get(name)
+        if base is None:
+            merged.value[name] = item
+        elif name == "gates" and isinstance(base.value, list) and isinstance(item.value, list):
+            joined = Node(base.value + item.value, item.source, item.line, item.column)
+            merged.value[name] = joined
+        else:
+            merged.value[name] = _merge(base, item)
+    return merged
+
+
+def _override(root: Node, text: str) -> list[Problem]:
+    """Apply one ``PATH=VALUE`` in place; what is wrong with it."""
+    source = Source("--set", text)
+    dotted, equals, value = text.partition("=")
+    place = Node(None, source, 0, 0, max(1, len(dotted)))
+    if not equals:
+        return [Problem(f"'{text}' has no '='", "write --set PATH=VALUE", place.where)]
+    path = dotted.strip().split(".")
+    stages = root.value.get("stages")
+    nodes = stages.value if stages is not None and isinstance(stages.value, dict) else {}
+    if path[0] not in SECTIONS and path[0] in nodes:
+        path = ["stages", *path]
+    problem = _unknown_path(path, root, nodes, place)
+    if problem:
+        return [problem]
+    node = root
+    for name in path[:-1]:
+        if not isinstance(node.value, dict):
+            hint = f"'{dotted}' goes deeper than the pipeline does"
+            return [Problem(f"'{name}' is in no mapping", hint, place.where)]
+        if name not in node.value or node.value[name].value is None:
+            node.value[name] = Node({}, source, 0, 0, keys={})
+        child = node.value[name]
+        # A copy, since an anchor may share the mapping with other nodes.
+        node.value[name] = Node(
+            dict(child.value) if isinstance(child.value, dict) else child.value,
+            child.source,
+            child.line,
+            child.column,
+            child.width,
+            dict(child.keys or {}),
+        )
+        node = node.value[name]
+    if not isinstance(node.value, dict):
+        message = f"'{'.'.join(path[:-1])}' is {kind_of(node.value)}: nothing is set in it"
+        return [Problem(message, "set the whole of it", place.where)]
+    node.value[path[-1]] = parse_value(value, source, len(dotted) + 1)
+    node.keys = {**(node.keys or {}), path[-1]: place}
+    return []
+
+
+def _unknown_path(
+    path: list[str], root: Node, nodes: Mapping[str, Node], place: Node
+) -> Problem | None:
+    def unknown(name: str, what: str, choices: Sequence[str], label: str) -> Problem:
+        message = f"--set of a path that is not there: {what} '{name}'"
+        return Problem(message, did_you_mean(name, choices, label), place.where)
+
+    head = path[0]
+    if head not in SECTIONS:
+        return unknown(head, "no section or node", [*SECTIONS, *nodes], "sections and nodes")
+    if head == "vars":
+        known = root.value.get("vars")
+        names = list(known.value) if known is not None and isinstance(known.value, dict) else []
+        if len(path) < 2 or path[1] not in names:
+            return unknown(path[1] if len(path) > 1 else "", "no variable", names, "variables")
+    if head == "stages":
+        if len(path) < 3:
+            hint = "write --set NODE.with.PARAMETER=VALUE"
+            return Problem("--set of a whole node is not possible", hint, place.where)
+        if path[1] not in nodes:
+            return unknown(path[1], "no node", list(nodes), "nodes")
+        if path[2] not in NODE_FIELDS:
+            hint = f"for a parameter write {path[1]}.with.{path[2]}"
+            message = f"--set of a path that is not there: a node has no '{path[2]}'"
+            return Problem(message, hint, place.where)
+    return None
+
+
+def _substitute(root: Node) -> Node:
+    """Put variables in place everywhere but in ``vars`` itself, where they may build on others."""
+    section = root.value.get("vars")
+    variables: dict[str, Node] = {}
+    if section is not None and isinstance(section.value, dict):
+        variables = dict(section.value)
+    problems: list[Problem] = []
+    done: dict[str, Node] = {}
+
+    def variable(name: str, user: Node, path: tuple[str, ...]) -> Node | None:
+        if name in path:
+            cycle = " → ".join((*path[path.index(name) :], name))
+            hint = "give one of them a value of its own"
+            problems.append(Problem(f"variables build on each other: {cycle}", hint, user.where))
+            return None
+        if name not in variables:
+            hint = did_you_mean(name, variables, "variables")
+            problems.append(Problem(f"there is no variable '{name}'", hint, user.where))
+            return None
+        if name not in done:
+            done[name] = walk(variables[name], (*path, name))
+        return done[name]
+
+    def walk(node: Node, path: tuple[str, ...] = ()) -> Node:
+        value = node.value
+        if isinstance(value, dict):
+            value = {name: walk(item, path) for name, item in value.items()}
+        elif isinstance(value, list):
+            value = [walk(item, path) for item in value]
+        elif isinstance(value, str) and "$" in value:
+            value = interpolate(node, value, path)
+        return Node(value, node.source, node.line, node.column, node.width, node.keys, node.size)
+
+    def interpolate(node: Node, text: str, path: tuple[str, ...]) -> object:
+        whole = _VARIABLE.fullmatch(text)
+        if whole and whole[1] is not None and not _deferred(whole[1]):
+            found = variable(_name(whole[1]), node, path)
+            return None if found is None else found.value
+
+        def replace(match: re.Match[str]) -> str:
+            if match[1] is None or _deferred(match[1]):
+                return match[0]
+            found = variable(_name(match[1]), node, path)
+            if found is None:
+                return ""
+            if isinstance(found.value, dict | list):
+                hint = "use it alone, as the whole value"
+                message = f"'{match[1]}' is {kind_of(found.value)}: it cannot be part of a text"
+                problems.append(Problem(message, hint, node.where))
+            return scalar_text(found.value)
+
+        return _VARIABLE.sub(replace, text)
+
+    result = walk(root)
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+    return result
+
+
+def _name(text: str) -> str:
+    return text.strip().removeprefix("vars.")
+
+
+def _deferred(text: str) -> bool:
+    return text.strip().startswith("matrix.")
+
+
+def scalar_text(value: object) -> str:
+    """A scalar as YAML would show it."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def fill_matrix(node: Node, axes: Mapping[str, object], problems: list[Problem]) -> Node:
+    """Put ``${matrix.AXIS}`` and ``$$`` in place, for one point of a matrix."""
+    value = node.value
+    if isinstance(value, dict):
+        value = {name: fill_matrix(item, axes, problems) for name, item in value.items()}
+    elif isinstance(value, list):
+        value = [fill_matrix(item, axes, problems) for item in value]
+    elif isinstance(value, str) and "$" in value:
+
+        def find(text: str) -> object:
+            name = text.strip().removeprefix("matrix.")
+            if name not in axes:
+                hint = did_you_mean(name, axes, "axes")
+                problems.append(Problem(f"there is no axis '{name}' here", hint, node.where))
+            return axes.get(name)
+
+        whole = _VARIABLE.fullmatch(value)
+        if whole and whole[1] is not None:
+            value = find(whole[1])
+        else:
+            value = _VARIABLE.sub(lambda m: scalar_text(find(m[1])) if m[1] else "$", value)
+    return Node(value, node.source, node.line, node.column, node.width, node.keys, node.size)

@@ -1,0 +1,64 @@
+"""What an executor is: it runs jobs, and knows nothing of graphs or caches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Job:
+    """A node handed to an executor: plain data, so that any process anywhere can run it."""
+
+    node: str
+    module: str
+    """Dotted name of the module that holds the stage, below ``root``."""
+    path: str
+    root: str
+    plugin: bool
+    params: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    """Input port → folder to read."""
+    outputs: Mapping[str, str]
+    """Output port → empty folder to fill."""
+    seed: int
+    threads: int
+    scratch: str
+    project: str
+    log: str
+    """File that everything the node prints is appended to."""
+    timeout: float | None = None
+    """Seconds after which it is ended."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a running job tells.
+
+    ``log``, ``warning``: {message}. ``progress``: {done, total, numbers}.
+    ``done``: {seconds, cpu_seconds, peak_memory}, the last of a job that succeeded.
+    ``error``: {message, hint}, the last of one that did not.
+    """
+
+    node: str
+    name: str
+    data: Mapping[str, Any]
+
+    @property
+    def last(self) -> bool:
+        """No message of this job follows."""
+        return self.name in {"done", "error"}
+
+
+class Executor(Protocol):
+    """Runs jobs. Used from one thread."""
+
+    def start(self, job: Job) -> None:
+        """Begin a job; returns at once."""
+
+    def poll(self, timeout: float) -> Sequence[Message]:
+        """Messages that came since, in order; waits up to ``timeout`` seconds for the first."""
+
+    def close(self, *, force: bool = False) -> None:
+        """End all jobs and their children: in order, or with ``force`` at once."""

@@ -1,0 +1,184 @@
+"""Runs jobs in worker processes on this machine. A worker that is idle takes the next job."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+from edgepipe.executor import Job, Message
+
+_GRACE = 5.0
+"""Seconds that a worker has to end after SIGTERM."""
+
+
+@dataclass
+class _Worker:
+    """A process that runs one job after another."""
+
+    process: subprocess.Popen[bytes]
+    messages: int
+    """File descriptor that its messages come from."""
+    threads: int
+    job: Job | None = None
+    deadline: float | None = None
+    buffer: bytes = b""
+    ended_by_us: str = ""
+    """Why this executor ended it; empty if it did not."""
+    pending: deque[Message] = field(default_factory=deque)
+
+
+class LocalExecutor:
+    """See `edgepipe.executor.Executor`."""
+
+    def __init__(self, max_workers: int) -> None:
+        self.max_workers = max_workers
+        self._workers: list[_Worker] = []
+        self._selector = selectors.DefaultSelector()
+
+    def start(self, job: Job) -> None:
+        worker = self._idle(job.threads) or self._spawn(job.threads)
+        worker.job = job
+        worker.deadline = None if job.timeout is None else time.monotonic() + job.timeout
+        assert worker.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            # A worker that died meanwhile is noticed by poll().
+            worker.process.stdin.write(json.dumps(asdict(job)).encode() + b"\n")
+            worker.process.stdin.flush()
+
+    def poll(self, timeout: float) -> Sequence[Message]:
+        now = time.monotonic()
+        deadlines = [w.deadline for w in self._workers if w.deadline is not None]
+        if deadlines:
+            timeout = max(0.0, min(timeout, min(deadlines) - now))
+        messages: list[Message] = []
+        for key, _ in self._selector.select(timeout):
+            messages += self._read(key.data)
+        for worker in self._workers:
+            if worker.job and worker.deadline is not None and time.monotonic() > worker.deadline:
+                worker.ended_by_us = f"it took longer than its timeout of {worker.job.timeout:g} s"
+                worker.deadline = None
+                _kill(worker.process, signal.SIGKILL)
+        return messages
+
+    def close(self, *, force: bool = False) -> None:
+        workers, self._workers = self._workers, []
+        for worker in workers:
+            self._selector.unregister(worker.messages)
+            os.close(worker.messages)
+            if worker.process.stdin is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    worker.process.stdin.close()
+            if force or worker.job is not None:
+                _kill(worker.process, signal.SIGKILL if force else signal.SIGTERM)
+        deadline = time.monotonic() + _GRACE
+        for worker in workers:
+            try:
+                worker.process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                _kill(worker.process, signal.SIGKILL)
+                worker.process.wait()
+            # Whatever the stage started lives in the worker's process group.
+            _kill(worker.process, signal.SIGKILL)
+
+    def _idle(self, threads: int) -> _Worker | None:
+        idle = [w for w in self._workers if w.job is None]
+        for worker in idle:
+            if worker.threads == threads:
+                return worker
+        if idle and len(self._workers) >= self.max_workers:
+            self._retire(idle[0])
+        return None
+
+    def _retire(self, worker: _Worker) -> None:
+        self._workers.remove(worker)
+        self._selector.unregister(worker.messages)
+        os.close(worker.messages)
+        if worker.process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                worker.process.stdin.close()
+        try:
+            worker.process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            _kill(worker.process, signal.SIGKILL)
+            worker.process.wait()
+
+    def _spawn(self, threads: int) -> _Worker:
+        read, write = os.pipe()
+        count = str(threads)
+        environment = {
+            **os.environ,
+            "PYTHONHASHSEED": "0",
+            "PYTHONUNBUFFERED": "1",
+            "OMP_NUM_THREADS": count,
+            "OPENBLAS_NUM_THREADS": count,
+            "MKL_NUM_THREADS": count,
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "edgepipe.worker", str(write)],
+            stdin=subprocess.PIPE,
+            pass_fds=(write,),
+            env=environment,
+            start_new_session=True,
+        )
+        os.close(write)
+        os.set_blocking(read, False)
+        worker = _Worker(process, read, threads)
+        self._workers.append(worker)
+        self._selector.register(read, selectors.EVENT_READ, worker)
+        return worker
+
+    def _read(self, worker: _Worker) -> list[Message]:
+        try:
+            data = os.read(worker.messages, 1 << 16)
+        except BlockingIOError:
+            return []
+        if not data:
+            return self._ended(worker)
+        *lines, worker.buffer = (worker.buffer + data).split(b"\n")
+        messages = []
+        for line in lines:
+            if worker.job is None:
+                continue
+            value = json.loads(line)
+            message = Message(worker.job.node, value["name"], value["data"])
+            if message.last:
+                worker.job = worker.deadline = None
+            messages.append(message)
+        return messages
+
+    def _ended(self, worker: _Worker) -> list[Message]:
+        """The worker closed its end: it crashed, or was ended."""
+        job = worker.job
+        self._retire(worker)
+        _kill(worker.process, signal.SIGKILL)
+        if job is None:
+            return []
+        message, hint = _why(worker)
+        return [Message(job.node, "error", {"message": message, "hint": hint})]
+
+
+def _why(worker: _Worker) -> tuple[str, str]:
+    if worker.ended_by_us:
+        return worker.ended_by_us, "raise timeout: of this node, or give it less to do"
+    code = worker.process.returncode
+    if code == -signal.SIGKILL:
+        message = "its process was killed (SIGKILL), most likely because memory ran out"
+        return message, "give it less: a smaller batch or model, or run fewer nodes with --jobs"
+    if code < 0:
+        name = signal.Signals(-code).name
+        return f"its process crashed ({name})", "the log shows how far it came"
+    return f"its process ended with status {code}", "a stage must return, and never exit"
+
+
+def _kill(process: subprocess.Popen[bytes], number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)

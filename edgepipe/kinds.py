@@ -1,0 +1,161 @@
+"""Finds stages by their kind, by listing files: only the kinds that are used are imported.
+
+A package of stages is named by an entry point in the group ``edgepipe.stages``; a project's own
+stages are the files below its ``plugins`` folder. ``FAMILY/NAME.py`` holds the kind
+``FAMILY.NAME``; names that begin with ``_`` are helpers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+
+from edgepipe.errors import ConfigError, Problem, Where, did_you_mean
+from edgepipe.stage import Stage
+
+GROUP = "edgepipe.stages"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind and the file that holds its stage."""
+
+    name: str
+    path: Path
+    root: Path
+    """The folder from which its code is imported."""
+    module: str
+    """Dotted name of the module, below ``root``."""
+    plugin: bool
+    """It belongs to the user's project."""
+
+    @cached_property
+    def stage(self) -> type[Stage]:
+        """The stage's class, imported now.
+
+        Raises:
+            ConfigError: the file does not import, or does not hold exactly one stage.
+        """
+        try:
+            module = load_module(self.module, self.path, self.root, self.plugin)
+        except Exception as error:
+            raise ConfigError(self._import_problem(error)) from error
+        classes = [
+            value
+            for value in vars(module).values()
+            if inspect.isclass(value)
+            and issubclass(value, Stage)
+            and value.__module__ == module.__name__
+            and not value.__name__.startswith("_")
+        ]
+        if len(classes) != 1:
+            names = ", ".join(c.__name__ for c in classes) or "none"
+            message = f"'{self.name}': {self.path.name} holds {len(classes)} stages ({names})"
+            hint = "one file holds one subclass of edgepipe.stage.Stage; helpers begin with '_'"
+            raise ConfigError(Problem(message, hint, Where(str(self.path), 1, 1)))
+        return classes[0]
+
+    def _import_problem(self, error: Exception) -> Problem:
+        line, text, column = 1, "", 1
+        if isinstance(error, SyntaxError) and error.filename == str(self.path):
+            line, text, column = error.lineno or 1, error.text or "", error.offset or 1
+        else:
+            for frame in traceback.extract_tb(error.__traceback__):
+                if frame.filename == str(self.path):
+                    line, text = frame.lineno or 1, frame.line or ""
+        where = Where(str(self.path), line, column, text.rstrip("\n"), 1 if column > 1 else 99)
+        message = f"the stage '{self.name}' does not import: {type(error).__name__}: {error}"
+        hint = "imports that a stage needs to run belong inside run()"
+        if isinstance(error, ModuleNotFoundError):
+            hint = f"install {error.name}, or import it inside run()"
+        return Problem(message, hint, where)
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """All kinds within reach of a project."""
+
+    plugins: Sequence[Path] = ()
+    """Folders of the project's own stages."""
+
+    @cached_property
+    def all(self) -> dict[str, Kind]:
+        """Every kind by name, in order. Raises ConfigError where two files hold one kind."""
+        found: dict[str, Kind] = {}
+        problems = []
+        listed = [kind for package in packages() for kind in _list(package, 2, plugin=False)]
+        listed += [kind for folder in self.plugins for kind in _list(folder, 1, plugin=True)]
+        for kind in listed:
+            other = found.setdefault(kind.name, kind)
+            if other is not kind:
+                hint = "rename one of the files: a kind is its file's name"
+                message = f"the kind '{kind.name}' is there twice, also in {other.path}"
+                problems.append(Problem(message, hint, Where(str(kind.path), 1, 1)))
+        if problems:
+            raise ConfigError(problems)
+        return dict(sorted(found.items()))
+
+    def get(self, name: str, where: Where | None = None) -> Kind:
+        """A kind by name. Raises ConfigError with the nearest one where there is none."""
+        if name not in self.all:
+            hint = did_you_mean(name, self.all, "kinds")
+            raise ConfigError(Problem(f"unknown kind '{name}'", hint, where))
+        return self.all[name]
+
+    @cached_property
+    def roots(self) -> tuple[Path, ...]:
+        """Folders from which stages import each other's helpers."""
+        return (*(package.parent for package in packages()), *self.plugins)
+
+
+def packages() -> tuple[Path, ...]:
+    """Folders of the installed packages of stages, found without importing them."""
+    found = []
+    for entry in sorted(entry_points(group=GROUP), key=lambda e: e.value):
+        spec = importlib.util.find_spec(entry.value)
+        if spec is not None and spec.submodule_search_locations:
+            found.append(Path(next(iter(spec.submodule_search_locations))))
+    return tuple(dict.fromkeys(found))
+
+
+def _list(folder: Path, least_depth: int, *, plugin: bool) -> list[Kind]:
+    root = folder if plugin else folder.parent
+    kinds = []
+    for path in sorted(folder.glob("*.py")) + sorted(folder.glob("*/*.py")):
+        parts = path.relative_to(folder).with_suffix("").parts
+        if len(parts) < least_depth or any(part.startswith("_") for part in parts):
+            continue
+        module = ".".join(path.relative_to(root).with_suffix("").parts)
+        kinds.append(Kind(".".join(parts), path, root, module, plugin))
+    return kinds
+
+
+def load_module(name: str, path: Path, root: Path, plugin: bool) -> ModuleType:
+    """Import the module that holds a stage; a plug-in's gets a name that cannot clash."""
+    if not plugin:
+        return importlib.import_module(name)
+    if str(root) not in sys.path:
+        sys.path.append(str(root))
+    full = f"edgepipe_plugin.{name}"
+    if full in sys.modules:
+        return sys.modules[full]
+    spec = importlib.util.spec_from_file_location(full, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[full] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[full]
+        raise
+    return module

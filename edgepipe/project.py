@@ -1,0 +1,98 @@
+"""The user's folder: where a project begins, and its settings in ``edgepipe.toml``."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgepipe.errors import ConfigError, Problem, Where, did_you_mean
+
+FILE = "edgepipe.toml"
+_MARKS = (FILE, "pyproject.toml", ".git")
+_SETTINGS = {"plugins": list, "cache": str}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project: everything relative in it is relative to ``root``."""
+
+    root: Path
+    plugins: tuple[Path, ...]
+    """Folders of the project's own stages."""
+    cache: Path
+    """The content-addressed store; several projects may share one."""
+
+    @property
+    def runs(self) -> Path:
+        """Folder of the project's runs: records, logs and reports."""
+        return self.root / ".edgepipe" / "runs"
+
+    @property
+    def state(self) -> Path:
+        """Folder of what can be made again: which keys the nodes had last."""
+        return self.root / ".edgepipe" / "state"
+
+
+def find(start: Path) -> Project:
+    """The project around a file or folder: the nearest folder with an ``edgepipe.toml``, a
+    ``pyproject.toml`` or a ``.git``; without one, the folder itself.
+
+    The cache is, in this order: ``$EDGEPIPE_CACHE``, ``cache`` in ``edgepipe.toml``,
+    ``$XDG_CACHE_HOME/edgepipe``, ``~/.cache/edgepipe``.
+
+    Raises:
+        ConfigError: ``edgepipe.toml`` cannot be read, or holds something unknown.
+    """
+    start = start.absolute()
+    folder = start if start.is_dir() else start.parent
+    root = next(
+        (p for p in (folder, *folder.parents) if any((p / m).exists() for m in _MARKS)), folder
+    )
+    settings = _read(root / FILE)
+    plugins = settings.get("plugins", ["plugins"])
+    return Project(
+        root=root,
+        plugins=tuple(path for name in plugins if (path := _inside(root, name)).is_dir()),
+        cache=_cache(root, settings),
+    )
+
+
+def _cache(root: Path, settings: dict[str, Any]) -> Path:
+    if value := os.environ.get("EDGEPIPE_CACHE"):
+        return Path(value).expanduser().absolute()
+    if "cache" in settings:
+        return (root / Path(settings["cache"]).expanduser()).absolute()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser().absolute() / "edgepipe"
+
+
+def _inside(root: Path, name: str) -> Path:
+    path = (root / name).resolve()
+    if not path.is_relative_to(root.resolve()):
+        message = f"plugins: '{name}' is outside the project"
+        raise ConfigError(message, f"plug-ins are folders below {root}")
+    return root / name
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    where = Where(str(path), 1, 1)
+    try:
+        settings = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        hint = "see https://toml.io for the format"
+        raise ConfigError(Problem(f"this is not TOML: {error}", hint, where)) from None
+    for name, value in settings.items():
+        if name not in _SETTINGS:
+            hint = did_you_mean(name, _SETTINGS, "settings")
+            raise ConfigError(Problem(f"unknown setting '{name}'", hint, where))
+        if not isinstance(value, _SETTINGS[name]):
+            message = f"'{name}' must be a {_SETTINGS[name].__name__}"
+            raise ConfigError(Problem(message, 'like cache = ".cache"', where))
+    return settings

@@ -1,0 +1,56 @@
+"""The project's runs: one folder each, with run.json, the logs and the report."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from pathlib import Path
+
+from edgepipe.errors import ConfigError, did_you_mean
+from edgepipe.results import RunResult
+
+
+def new_id(pipeline: str) -> str:
+    """A run's name: sorts by time, and two at once differ."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{pipeline}-{secrets.token_hex(2)}"
+
+
+def save(folder: Path, result: RunResult) -> None:
+    """Write run.json into a run's folder, by one rename."""
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".run.{os.getpid()}"
+    temporary.write_text(json.dumps(result.as_json(), indent=1) + "\n", encoding="utf-8")
+    temporary.rename(folder / "run.json")
+
+
+def listed(runs: Path) -> list[str]:
+    """Ids of the runs in a folder, the oldest first."""
+    try:
+        return sorted(path.parent.name for path in runs.glob("*/run.json"))
+    except OSError:
+        return []
+
+
+def load(runs: Path, name: str = "last") -> tuple[Path, RunResult]:
+    """A run by its id, an unambiguous part of it, or ``last``.
+
+    Raises:
+        ConfigError: there is no such run, or its record cannot be read.
+    """
+    known = listed(runs)
+    if not known:
+        raise ConfigError(f"no run is recorded in {runs}", "start one: edgepipe run PIPELINE")
+    found = known[-1:] if name == "last" else [run for run in known if name in run]
+    if name in known:
+        found = [name]
+    if len(found) != 1:
+        what = "several runs match" if found else "there is no run"
+        raise ConfigError(f"{what} '{name}'", did_you_mean(name, found or known[-10:], "runs"))
+    folder = runs / found[0]
+    try:
+        value = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        return folder, RunResult.from_json(value)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ConfigError(f"{folder / 'run.json'} cannot be read: {error}") from error

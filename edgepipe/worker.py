@@ -1,0 +1,186 @@
+"""The child's side: a job comes in as a line of JSON, the stage runs, messages go out."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gc
+import json
+import os
+import queue
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from edgepipe.errors import EdgepipeError, StageError
+from edgepipe.executor import Job
+from edgepipe.kinds import Kind
+from edgepipe.stage import Artifact, Context, ports_of
+
+_PROGRESS_SECONDS = 0.1
+
+
+class _Channel:
+    """Sends messages to the parent, one JSON line each."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._file = os.fdopen(descriptor, "wb", buffering=0)
+        self._last = 0.0
+        self._lock = threading.Lock()
+
+    def send(self, name: str, data: dict[str, Any]) -> None:
+        if name == "progress":
+            now = time.monotonic()
+            if now - self._last < _PROGRESS_SECONDS and data["done"] < data["total"]:
+                return
+            self._last = now
+        line = json.dumps({"name": name, "data": data}).encode() + b"\n"
+        with self._lock:
+            self._file.write(line)
+
+
+def main() -> None:
+    """Run jobs until the parent closes standard input; a parent that dies closes it too."""
+    channel = _Channel(int(sys.argv[1]))
+    jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+    commands = os.fdopen(os.dup(0), "rb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    threading.Thread(target=_listen, args=(commands, jobs), daemon=True).start()
+    while True:
+        run(jobs.get(), channel)
+        gc.collect()
+
+
+def _listen(commands: Any, jobs: queue.SimpleQueue[Job]) -> None:
+    for line in commands:
+        jobs.put(Job(**json.loads(line)))
+    # Without a parent nobody can publish what is made here; children of the stage end too.
+    os.killpg(0, signal.SIGKILL)
+
+
+def run(job: Job, channel: _Channel) -> None:
+    """Run one job; its last message says how it ended."""
+    with _printing_to(Path(job.log)):
+        _reset_peak()
+        started, cpu = time.perf_counter(), _cpu_seconds()
+        try:
+            _run_stage(job, channel)
+        except BaseException as error:
+            traceback.print_exc()
+            channel.send("error", _explain(error, job))
+            if not isinstance(error, Exception):
+                raise
+            return
+        facts = {
+            "seconds": time.perf_counter() - started,
+            "cpu_seconds": _cpu_seconds() - cpu,
+            "peak_memory": _peak(),
+        }
+    channel.send("done", facts)
+
+
+def _run_stage(job: Job, channel: _Channel) -> None:
+    kind = Kind(job.node, Path(job.path), Path(job.root), job.module, job.plugin)
+    stage_class = kind.stage
+    stage = stage_class.model_validate_json(json.dumps(job.params))
+    outputs = {port: Path(path) for port, path in job.outputs.items()}
+    inputs: dict[str, type[Artifact]] = {n: p.type for n, p in ports_of(stage_class).items()}
+
+    def report(name: str, data: dict[str, Any]) -> None:
+        if name in {"log", "warning"}:
+            print(data["message"], flush=True)  # noqa: T201  standard output is the node's log
+        channel.send(name, data)
+
+    context = Context(
+        node=job.node,
+        seed=job.seed,
+        threads=job.threads,
+        scratch=Path(job.scratch),
+        project=Path(job.project),
+        input_types=inputs,
+        output_types=stage_class.outputs,
+        input_paths={port: Path(path) for port, path in job.inputs.items()},
+        output_paths=outputs,
+        report=report,
+    )
+    stage.run(context)
+    for port, type_ in stage_class.outputs.items():
+        try:
+            type_.check(outputs[port])
+        except StageError as error:
+            problem = error.problems[0]
+            raise StageError(
+                f"the output '{port}' is not valid: {problem.message}", problem.hint
+            ) from error
+
+
+@contextlib.contextmanager
+def _printing_to(log: Path) -> Iterator[None]:
+    """Let everything that this process prints, native libraries too, go to the node's log."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(target, 1)
+    os.dup2(target, 2)
+    os.close(target)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, descriptor in zip((1, 2), saved, strict=True):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+
+
+def _explain(error: BaseException, job: Job) -> dict[str, Any]:
+    if isinstance(error, EdgepipeError):
+        problem = error.problems[0]
+        return {"message": problem.message, "hint": problem.hint}
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        message = f"the disk is full: {error.filename or Path(job.scratch).parent}"
+        return {"message": message, "hint": "make room, then run again: finished nodes are kept"}
+    if isinstance(error, MemoryError):
+        return {"message": "memory ran out", "hint": "give it less: a smaller batch or model"}
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if f.filename.startswith((job.root, job.project))] or frames
+    place = f"{own[-1].filename}:{own[-1].lineno}" if own else job.path
+    text = str(error).strip().split("\n")[0]
+    message = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return {"message": message, "hint": f"raised at {place}; the log holds the traceback"}
+
+
+def _cpu_seconds() -> float:
+    total = 0.0
+    for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
+        usage = resource.getrusage(who)
+        total += usage.ru_utime + usage.ru_stime
+    return total
+
+
+def _reset_peak() -> None:
+    """Let the kernel count this process's peak memory anew, where it can (Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _peak() -> int:
+    """Bytes of resident memory at the peak since the last reset."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return next(
+            int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM")
+        )
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    main()
