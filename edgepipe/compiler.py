@@ -19,13 +19,22 @@ from edgepipe.stage import Port, Stage, ports_of
 from edgepipe.yamltree import Node
 
 
-def compile_graph(config: Config, kinds: Kinds) -> Graph:
+MAX_INSTANCES = 10_000
+"""Nodes that one entry of ``stages`` may become."""
+
+
+def compile_graph(config: Config, kinds: Kinds, project: Path) -> Graph:
     """Check a pipeline whole and make its graph.
+
+    Args:
+        config: the pipeline's text.
+        kinds: the kinds that it may use.
+        project: the folder that holds the code that its parameters name.
 
     Raises:
         ConfigError: with every problem found, in the order of the text.
     """
-    return _Compiler(config, kinds).compile()
+    return _Compiler(config, kinds, project).compile()
 
 
 @dataclass
@@ -38,18 +47,23 @@ class _Family:
     refs: dict[str, tuple[Ref, Node]]
     axes: dict[str, list[Scalar]]
     members: list[GraphNode] = field(default_factory=list)
+    """Empty where what it reads is wrong: then nothing is said of who reads it."""
 
 
 class _Compiler:
-    def __init__(self, config: Config, kinds: Kinds) -> None:
+    def __init__(self, config: Config, kinds: Kinds, project: Path) -> None:
         self.config = config
         self.kinds = kinds
-        self.spec: Spec = validate(config.root)
-        self.problems: list[Problem] = []
+        self.project = project
+        self.spec, problems = validate(config.root)
+        self.problems: list[Problem] = [*config.problems, *problems]
         self.families: dict[str, _Family] = {}
+        stages = config.root.at(("stages",))
+        self.known = tuple(stages.value) if isinstance(stages.value, dict) else ()
+        """Names of all nodes, the wrong ones too."""
 
     def compile(self) -> Graph:
-        stages = self.config.root.value["stages"]
+        stages = self.config.root.at(("stages",))
         for name in self.spec.stages:
             self._family(name, stages.value[name], stages.key(name))
         nodes: dict[str, GraphNode] = {}
@@ -59,11 +73,19 @@ class _Compiler:
             nodes |= {node.name: node for node in family.members}
         gates = tuple(self._gates())
         if self.problems:
-            places = {file: i for i, file in enumerate(map(str, self.config.files))}
-            unique = dict.fromkeys(self.problems)
-            raise ConfigError(sorted(unique, key=lambda p: _order_of(p, places)))
+            raise ConfigError(self._sorted())
         spec = self.spec
         return Graph(spec.name, spec.seed, self.config.path, nodes, gates, self.config.files)
+
+    def _sorted(self) -> list[Problem]:
+        """Problems in the order of the text; of those at one place the first found."""
+        files = {shown(file): number for number, file in enumerate(self.config.files)}
+        first: dict[tuple[int, int, int], Problem] = {}
+        for problem in self.problems:
+            where = problem.where
+            assert where is not None
+            first.setdefault((files.get(where.file, -1), where.line, where.column), problem)
+        return [first[place] for place in sorted(first)]
 
     def _problem(self, message: str, hint: str, node: Node) -> None:
         self.problems.append(Problem(message, hint, node.where))
@@ -89,8 +111,8 @@ class _Compiler:
             if ref is None or len(ref.rest) > 1:
                 hint = "write NODE, NODE.PORT or NODE[INDEX].PORT"
                 self._problem(f"'{text}' is no reference to a node", hint, node)
-            elif ref.node not in self.spec.stages:
-                hint = did_you_mean(ref.node, self.spec.stages, "nodes")
+            elif ref.node not in self.known:
+                hint = did_you_mean(ref.node, self.known, "nodes")
                 self._problem(f"there is no node '{ref.node}'", hint, node)
             else:
                 refs[port] = (ref, node)
@@ -276,10 +298,10 @@ class _Compiler:
                 gate = parse_gate(text)
             except GateSyntaxError as error:
                 problem = error.problems[0]
-                self._problem(problem.message, problem.hint, _inside(node, error.offset, 1))
+                self._problem(problem.message, problem.hint, node.inside(error.offset, 1))
                 continue
             resolved = [
-                self._metric(ref, _inside(node, ref.offset, ref.width)) for ref in gate.metrics
+                self._metric(ref, node.inside(ref.offset, ref.width)) for ref in gate.metrics
             ]
             if all(resolved) and not gate.metrics:
                 self._problem("a gate without a metric checks nothing", "name NODE.METRIC", node)
@@ -344,13 +366,6 @@ def _construct(stage: type[Stage], tree: Node) -> Stage:
     return stage.model_validate_json(json.dumps(tree.plain()), strict=True)
 
 
-def _inside(node: Node, offset: int, width: int) -> Node:
-    """A place inside a text; one in quotes begins a column later."""
-    text = node.where.text
-    quoted = node.column < len(text) and text[node.column] in "'\""
-    return replace(node, column=node.column + offset + quoted, width=width)
-
-
 def _who_gives(wanted: Port, families: Iterable[_Family], but: str) -> str:
     """A hint: the outputs of this pipeline that would fit."""
     names = [
@@ -361,8 +376,3 @@ def _who_gives(wanted: Port, families: Iterable[_Family], but: str) -> str:
     ]
     name = wanted.type.__name__
     return f"{name} comes from: {', '.join(names)}" if names else f"no node here gives {name}"
-
-
-def _order_of(problem: Problem, files: Mapping[str, int]) -> tuple[int, int, int]:
-    where = problem.where
-    return (files.get(where.file, 0), where.line, where.column) if where else (-1, 0, 0)

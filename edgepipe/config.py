@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ NODE_FIELDS = ("uses", "in", "with", "matrix", "seed", "timeout", "cpus", "descr
 
 _VARIABLE = re.compile(r"\$\$|\$\{([^{}]*)\}")
 _MAX_INCLUDES = 100
+_MAX_CHAIN = 20
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Config:
     root: Node
     files: tuple[Path, ...]
     """All files that were read, the pipeline first."""
+    problems: tuple[Problem, ...] = ()
+    """What is wrong with overrides and variables, for the compiler to report with the rest."""
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -36,15 +40,13 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
         overrides: ``PATH=VALUE`` texts from the command line.
 
     Raises:
-        ConfigError: with all problems found, each with its place.
+        ConfigError: a file cannot be read, or is not YAML; with all such problems.
     """
     files: list[Path] = []
     root = _read(path, files, ())
     problems = [problem for text in overrides for problem in _override(root, text)]
-    if problems:
-        raise ConfigError(problems)
-    root = _substitute(root)
-    return Config(path, root, tuple(files))
+    root = _substitute(root, problems)
+    return Config(path, root, tuple(dict.fromkeys(files)), tuple(problems))
 
 
 def _read(path: Path, files: list[Path], chain: tuple[Path, ...], by: Node | None = None) -> Node:
@@ -60,15 +62,15 @@ def _read(path: Path, files: list[Path], chain: tuple[Path, ...], by: Node | Non
             Problem(f"more than {_MAX_INCLUDES} files are included", "merge some", where)
         )
     try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        message = f"{name} is not UTF-8 text (byte {error.start})"
-        raise ConfigError(Problem(message, "save it as UTF-8", where)) from None
+        # Devices and pipes never end.
+        if path.exists() and not path.is_file():
+            raise ConfigError(Problem(f"{name} is no file", _neighbors(path), where))
+        body = path.read_bytes()
     except OSError as error:
         message = f"{name} cannot be read: {(error.strerror or str(error)).lower()}"
         raise ConfigError(Problem(message, _neighbors(path), where)) from None
     files.append(path)
-    root = parse(text, name)
+    root = parse(_decoded(body, name), name)
     includes = root.value.get("include")
     if includes is None:
         return root
@@ -88,6 +90,17 @@ def _read(path: Path, files: list[Path], chain: tuple[Path, ...], by: Node | Non
     if problems:
         raise ConfigError(problems)
     return root if merged is None else _merge(merged, root)
+
+
+def _decoded(body: bytes, name: str) -> str:
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = body[: error.start].decode(errors="replace")
+        line, column = before.count("\n"), len(before) - (before.rfind("\n") + 1)
+        place = Node(None, Source(name, body.decode(errors="replace")), line, column)
+        message = f"this is not UTF-8 text: byte 0x{body[error.start]:02x}"
+        raise ConfigError(Problem(message, "save the file as UTF-8", place.where)) from None
 
 
 def _shown(path: Path) -> str:
@@ -115,11 +128,10 @@ def _merge(under: Node, over: Node) -> Node:
         if base is None:
             merged.value[name] = item
         elif name == "gates" and isinstance(base.value, list) and isinstance(item.value, list):
-            joined = Node(base.value + item.value, item.source, item.line, item.column)
-            merged.value[name] = joined
+            merged.value[name] = item.rebuilt(base.value + item.value)
         else:
             merged.value[name] = _merge(base, item)
-    return merged
+    return merged.rebuilt(merged.value)
 
 
 def _override(root: Node, text: str) -> list[Problem]:
@@ -146,14 +158,9 @@ def _override(root: Node, text: str) -> list[Problem]:
             node.value[name] = Node({}, source, 0, 0, keys={})
         child = node.value[name]
         # A copy, since an anchor may share the mapping with other nodes.
-        node.value[name] = Node(
-            dict(child.value) if isinstance(child.value, dict) else child.value,
-            child.source,
-            child.line,
-            child.column,
-            child.width,
-            dict(child.keys or {}),
-        )
+        if isinstance(child.value, dict):
+            keys = dict(child.keys or {})
+            node.value[name] = dataclasses.replace(child, value=dict(child.value), keys=keys)
         node = node.value[name]
     if not isinstance(node.value, dict):
         message = f"'{'.'.join(path[:-1])}' is {kind_of(node.value)}: nothing is set in it"
@@ -191,27 +198,32 @@ def _unknown_path(
     return None
 
 
-def _substitute(root: Node) -> Node:
-    """Put variables in place everywhere but in ``vars`` itself, where they may build on others."""
+def _substitute(root: Node, problems: list[Problem]) -> Node:
+    """Put variables in place everywhere; one that is wrong leaves nothing, and a problem."""
     section = root.value.get("vars")
     variables: dict[str, Node] = {}
     if section is not None and isinstance(section.value, dict):
         variables = dict(section.value)
-    problems: list[Problem] = []
     done: dict[str, Node] = {}
 
     def variable(name: str, user: Node, path: tuple[str, ...]) -> Node | None:
+        if name in done:
+            return done[name]
+        message, hint = "", ""
         if name in path:
             cycle = " → ".join((*path[path.index(name) :], name))
+            message = f"variables build on each other: {cycle}"
             hint = "give one of them a value of its own"
-            problems.append(Problem(f"variables build on each other: {cycle}", hint, user.where))
-            return None
-        if name not in variables:
+        elif len(path) >= _MAX_CHAIN:
+            message = f"variables build on each other more than {_MAX_CHAIN} deep"
+            hint = "use fewer in between"
+        elif name not in variables:
+            message = f"there is no variable '{name}'"
             hint = did_you_mean(name, variables, "variables")
-            problems.append(Problem(f"there is no variable '{name}'", hint, user.where))
+        if message:
+            problems.append(Problem(message, hint, user.where))
             return None
-        if name not in done:
-            done[name] = walk(variables[name], (*path, name))
+        done[name] = walk(variables[name], (*path, name))
         return done[name]
 
     def walk(node: Node, path: tuple[str, ...] = ()) -> Node:
@@ -221,14 +233,16 @@ def _substitute(root: Node) -> Node:
         elif isinstance(value, list):
             value = [walk(item, path) for item in value]
         elif isinstance(value, str) and "$" in value:
-            value = interpolate(node, value, path)
-        return Node(value, node.source, node.line, node.column, node.width, node.keys, node.size)
+            return interpolate(node, value, path)
+        else:
+            return node
+        return node.rebuilt(value)
 
-    def interpolate(node: Node, text: str, path: tuple[str, ...]) -> object:
+    def interpolate(node: Node, text: str, path: tuple[str, ...]) -> Node:
         whole = _VARIABLE.fullmatch(text)
         if whole and whole[1] is not None and not _deferred(whole[1]):
-            found = variable(_name(whole[1]), node, path)
-            return None if found is None else found.value
+            found = variable(_name(whole[1]), node, path) or Node(None, node.source, 0, 0)
+            return dataclasses.replace(node.rebuilt(found.value), keys=found.keys)
 
         def replace(match: re.Match[str]) -> str:
             if match[1] is None or _deferred(match[1]):
@@ -240,14 +254,14 @@ def _substitute(root: Node) -> Node:
                 hint = "use it alone, as the whole value"
                 message = f"'{match[1]}' is {kind_of(found.value)}: it cannot be part of a text"
                 problems.append(Problem(message, hint, node.where))
+                return ""
             return scalar_text(found.value)
 
-        return _VARIABLE.sub(replace, text)
+        return node.rebuilt(_VARIABLE.sub(replace, text))
 
-    result = walk(root)
-    if problems:
-        raise ConfigError(list(dict.fromkeys(problems)))
-    return result
+    for name in variables:
+        variable(name, variables[name], ())
+    return walk(root)
 
 
 def _name(text: str) -> str:
@@ -285,5 +299,21 @@ def fill_matrix(node: Node, axes: Mapping[str, object], problems: list[Problem])
         if whole and whole[1] is not None:
             value = find(whole[1])
         else:
-            value = _VARIABLE.sub(lambda m: scalar_text(find(m[1])) if m[1] else "$", value)
-    return Node(value, node.source, node.line, node.column, node.width, node.keys, node.size)
+            value = _VARIABLE.sub(
+                lambda m: "$" if m[1] is None else scalar_text(find(m[1])), value
+            )
+    else:
+        return node
+    return node.rebuilt(value)
+
+
+def matrix_axes(node: Node) -> frozenset[str]:
+    """Names of the axes that texts below a node use."""
+    value = node.value
+    if isinstance(value, str):
+        uses = (match[1] for match in _VARIABLE.finditer(value) if match[1] is not None)
+        return frozenset(use.strip().removeprefix("matrix.") for use in uses if _deferred(use))
+    children = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, dict | list):
+        return frozenset()
+    return frozenset().union(*map(matrix_axes, children))

@@ -65,14 +65,15 @@ class Kind:
         return classes[0]
 
     def _import_problem(self, error: Exception) -> Problem:
-        line, text, column = 1, "", 1
-        if isinstance(error, SyntaxError) and error.filename == str(self.path):
-            line, text, column = error.lineno or 1, error.text or "", error.offset or 1
+        file, line, text, column = str(self.path), 1, "", 1
+        if isinstance(error, SyntaxError) and error.filename:
+            file, line = error.filename, error.lineno or 1
+            text, column = error.text or "", error.offset or 1
         else:
             for frame in traceback.extract_tb(error.__traceback__):
                 if frame.filename == str(self.path):
                     line, text = frame.lineno or 1, frame.line or ""
-        where = Where(str(self.path), line, column, text.rstrip("\n"), 1 if column > 1 else 99)
+        where = Where(file, line, column, text.rstrip("\n"), 1 if column > 1 else 99)
         message = f"the stage '{self.name}' does not import: {type(error).__name__}: {error}"
         hint = "imports that a stage needs to run belong inside run()"
         if isinstance(error, ModuleNotFoundError):

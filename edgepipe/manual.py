@@ -122,7 +122,7 @@ def example(kind: Kind) -> str:
         lines.append("  with:")
         for name, info in shown:
             value = (
-                f"<{type_name(info.annotation)}>" if info.is_required() else _yaml(_default(info))
+                f"<{type_name(info.annotation)}>" if info.is_required() else yaml_text(_default(info))
             )
             lines.append(f"    {info.alias or name}: {value}")
     return "\n".join(lines)
@@ -132,11 +132,12 @@ def _short(info: FieldInfo) -> bool:
     return isinstance(_default(info), str | int | float | bool)
 
 
-def _yaml(value: Any) -> str:
+def yaml_text(value: Any) -> str:
+    """A value as YAML on one line."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{k}: {_yaml(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{k}: {yaml_text(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_yaml, value)) + "]"
+        return "[" + ", ".join(map(yaml_text, value)) + "]"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(value)
@@ -171,7 +172,7 @@ def _type_and_default(parameter: Mapping[str, Any]) -> str:
         kind += f" {parameter['bounds']}"
     if parameter["required"]:
         return f"{kind}, required"
-    return f"{kind} = {_yaml(parameter['default'])}"
+    return f"{kind} = {yaml_text(parameter['default'])}"
 
 
 def _table(title: str, rows: list[tuple[str, str, str]]) -> list[str]:

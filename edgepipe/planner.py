@@ -12,7 +12,7 @@ from edgepipe.errors import ConfigError, Problem
 from edgepipe.filestate import FileState
 from edgepipe.fingerprint import Fingerprints, Unit, read_unit
 from edgepipe.graph import Graph, GraphNode
-from edgepipe.key import Key, changes, code_digest, key_of
+from edgepipe.key import Key, changes, code_digest, key_of, requirements
 from edgepipe.project import Project
 from edgepipe.sources import Resolved, resolve
 from edgepipe.store import Record, Store
@@ -49,11 +49,16 @@ class Planner:
         self.code_bodies: dict[str, bytes] = {}
 
     def check(self) -> None:
-        """Find everything that parameters name. Raises ConfigError with all that is not there."""
+        """Find everything that nodes need: files, code, distributions.
+
+        Raises:
+            ConfigError: with all that is not there.
+        """
         problems: list[Problem] = []
         for node in self.graph.nodes.values():
             try:
-                self.resolved(node)
+                self._code_of(node, self.resolved(node))
+                requirements(node)
             except ConfigError as error:
                 problems += [p for p in error.problems if p not in problems]
         if problems:

@@ -66,12 +66,38 @@ class Spec(_Spec):
     )
 
 
-def validate(root: Node) -> Spec:
-    """Check the shape of a whole pipeline. Raises ConfigError with all problems and places."""
-    problems = list(check_model(Spec, root, root.plain()))
-    if problems:
-        raise ConfigError(problems)
-    return Spec.model_validate_json(json.dumps(root.plain()), strict=True)
+def validate(root: Node) -> tuple[Spec, list[Problem]]:
+    """Check the shape of a whole pipeline.
+
+    Returns:
+        What is right of it, and all problems with their places. A node that is wrong is left
+        out of ``stages``.
+    """
+    plain = root.plain()
+    problems = list(check_model(Spec, root, plain))
+    if not problems:
+        return Spec.model_validate_json(json.dumps(plain), strict=True), []
+    right: dict[str, Any] = {}
+    for name in Spec.model_fields:
+        if name != "stages" and name in plain:
+            try:
+                one = json.dumps({**_LEAST, name: plain[name]})
+                right[name] = getattr(Spec.model_validate_json(one, strict=True), name)
+            except ValidationError:
+                continue
+    given = plain.get("stages")
+    stages = {}
+    for name, item in given.items() if isinstance(given, dict) else ():
+        try:
+            one = json.dumps({**_LEAST, "stages": {name: item}})
+            stages |= Spec.model_validate_json(one, strict=True).stages
+        except ValidationError:
+            continue
+    return Spec.model_construct(**{**_LEAST, **right, "stages": stages}), problems
+
+
+_LEAST: dict[str, Any] = {"edgepipe": 1, "name": "unknown", "stages": {"unknown": {"uses": ""}}}
+"""The least pipeline that has the right shape."""
 
 
 def check_model(

@@ -7,9 +7,10 @@ a number.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,12 +20,18 @@ from edgepipe.errors import ConfigError, Problem, Where
 
 MAX_BYTES = 16 << 20
 MAX_DEPTH = 64
-MAX_NODES = 2_000_000
-"""Of the whole tree, with what aliases stand for counted each time."""
+MAX_SIZE = 1_000_000
+"""Of the whole tree in values, with what aliases and variables stand for counted each time."""
+_TEXT_SIZE = 64
+"""Characters of a text that count as one value more."""
 
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")
-_WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
+_WORDS = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
 _TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null")}
 _COLLECTION_TAGS = {"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 _MAX_DIGITS = 18
@@ -56,7 +63,9 @@ class Node:
     keys: dict[str, Node] | None = None
     """Of a mapping: where each key stands."""
     size: int = 1
-    """Number of nodes in this tree."""
+    """Number of values in this tree."""
+    height: int = 1
+    """Levels of this tree."""
 
     @property
     def where(self) -> Where:
@@ -64,6 +73,53 @@ class Node:
         lines = self.source.lines
         text = lines[self.line] if self.line < len(lines) else ""
         return Where(self.source.name, self.line + 1, self.column + 1, text, self.width)
+
+    def inside(self, offset: int, width: int) -> Node:
+        """The place of a part of this text; the text's own where it does not stand there so.
+
+        Args:
+            offset: where the part begins in the value, from 0.
+            width: of the part, in characters.
+        """
+        lines = self.source.lines[self.line :]
+        raw = "\n".join([lines[0][self.column :], *lines[1:]])
+        block = raw[:1] in {"|", ">"}
+        end = raw.find("\n") + 1 if block else 0
+        start = end
+        for wanted in self.value[: offset + 1]:
+            if wanted.isspace():
+                continue
+            start = raw.find(wanted, end)
+            # Only what folding and quoting put between two characters is passed over.
+            if start < 0 or raw[end:start].strip(" \n'\"\\"):
+                return self
+            end = start + 1
+        if offset >= len(self.value):
+            start = end
+        before = raw[:start]
+        line = before.count("\n")
+        column = start - (before.rfind("\n") + 1) + (self.column if line == 0 else 0)
+        return replace(self, line=self.line + line, column=column, width=width)
+
+    def rebuilt(self, value: Any) -> Node:
+        """The same place with another value. Raises ConfigError where it grows out of bounds."""
+        children = _children(value)
+        size = 1 + sum(child.size for child in children)
+        if isinstance(value, str):
+            size += len(value) // _TEXT_SIZE
+        height = 1 + max((child.height for child in children), default=0)
+        node = replace(self, value=value, size=size, height=height)
+        node.check_bounds()
+        return node
+
+    def check_bounds(self) -> None:
+        """Raise ConfigError where the tree is larger or deeper than the limits."""
+        if self.size > MAX_SIZE:
+            message = f"aliases and variables make this larger than {MAX_SIZE:,} values"
+            raise ConfigError(Problem(message, "write out what is needed of it", self.where))
+        if self.height > MAX_DEPTH:
+            message = f"nested deeper than {MAX_DEPTH} levels"
+            raise ConfigError(Problem(message, "flatten it", self.where))
 
     def key(self, name: str) -> Node:
         """The node of a mapping's key; the mapping itself where there is no such key."""
@@ -91,6 +147,12 @@ class Node:
         return node
 
 
+def _children(value: Any) -> Collection[Node]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
 def parse(text: str, name: str) -> Node:
     """Parse one YAML document whose root is a mapping.
 
@@ -106,18 +168,23 @@ def parse(text: str, name: str) -> Node:
         root = _Builder(source).build(yaml.parse(text, Loader=loader))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        begin = error.context_mark or mark
+        if mark and mark.line >= len(source.lines):
+            # What is still open at the end of the text is to be closed where it begins.
+            mark = begin
         line, column = (mark.line, mark.column) if mark else (0, 0)
         context = f" ({error.context})" if error.context else ""
         hint = "check the indentation, the colons and the quotes just before this place"
-        if line < len(source.lines) and "\t" in source.lines[line]:
+        if line < len(source.lines) and "\t" in source.lines[line][: column + 1]:
             hint = "indent with spaces: YAML takes no tab there"
-        elif line >= len(source.lines):
-            line, column = len(source.lines) - 1, len(source.lines[-1])
+        elif begin and begin.line < line and re.search("flow|quoted", context):
+            hint = f"what is not closed begins at {name}:{begin.line + 1}:{begin.column + 1}"
         message = f"this is not YAML: {error.problem}{context}"
         raise _error(source, line, column, message, hint) from None
     except yaml.reader.ReaderError as error:
-        before = text[: error.position]
-        column = error.position - (before.rfind("\n") + 1)
+        # libyaml counts bytes.
+        before = text.encode()[: error.position].decode(errors="ignore")
+        column = len(before) - (before.rfind("\n") + 1)
         raise _error(
             source,
             before.count("\n"),
@@ -205,7 +272,10 @@ class _Builder:
                 if event.anchor not in self.anchors:
                     message = f"there is no complete anchor '&{event.anchor}' before this alias"
                     raise self._refuse(event, message, "define it above, or write the value out")
-                self._attach(self.anchors[event.anchor], None)
+                target = self.anchors[event.anchor]
+                if target.keys is not None or isinstance(target.value, list):
+                    self._refuse_as_key(event)
+                self._attach(target, None)
             elif isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
@@ -219,13 +289,18 @@ class _Builder:
             raise self._refuse_tag(event)
         if len(self.frames) >= MAX_DEPTH:
             raise self._refuse(event, f"nested deeper than {MAX_DEPTH} levels", "flatten it")
-        if self.frames and self.frames[-1].node.keys is not None and not self.frames[-1].key:
-            raise self._refuse(event, "a key must be one word, not a collection", "quote it")
+        self._refuse_as_key(event)
         mark = event.start_mark
         mapping = isinstance(event, yaml.MappingStartEvent)
         node = Node({} if mapping else [], self.source, mark.line, mark.column)
         node.keys = {} if mapping else None
         self.frames.append(_Frame(node, event.anchor))
+
+    def _refuse_as_key(self, event: Any) -> None:
+        """A collection cannot stand where a key is expected."""
+        if self.frames and self.frames[-1].node.keys is not None and not self.frames[-1].key:
+            hint = "a value in braces or brackets that begins with a variable needs quotes"
+            raise self._refuse(event, "a key must be one word, not a collection", hint)
 
     def _close(self) -> None:
         frame = self.frames.pop()
@@ -242,9 +317,8 @@ class _Builder:
             return
         frame = self.frames[-1]
         frame.node.size += node.size
-        if frame.node.size > MAX_NODES:
-            message = f"aliases make this larger than {MAX_NODES:,} values"
-            raise ConfigError(Problem(message, "write it out", node.where))
+        frame.node.height = max(frame.node.height, 1 + node.height)
+        frame.node.check_bounds()
         if frame.node.keys is None:
             frame.node.value.append(node)
         elif frame.key is None:
@@ -279,6 +353,7 @@ class _Builder:
         mark, end = event.start_mark, event.end_mark
         width = end.column - mark.column if end.line == mark.line else 1
         node = Node(event.value, self.source, mark.line, mark.column, max(1, width))
+        node.size += len(event.value) // _TEXT_SIZE
         is_key = bool(self.frames) and self.frames[-1].node.keys is not None
         is_key = is_key and self.frames[-1].key is None
         typed = event.tag is not None and event.tag != "tag:yaml.org,2002:str"
@@ -297,7 +372,12 @@ class _Builder:
             if len(text) > _MAX_DIGITS:
                 raise self._refuse(event, "this integer is too large", "quote it if it is a text")
             return int(text)
-        return float(text) if _FLOAT.fullmatch(text) else text
+        if not _FLOAT.fullmatch(text):
+            return text
+        number = float(text)
+        if math.isinf(number):
+            raise self._refuse(event, "this number is too large", "quote it if it is a text")
+        return number
 
     def _refuse_tag(self, event: Any) -> ConfigError:
         hint = "a pipeline is plain data: remove the tag"

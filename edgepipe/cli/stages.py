@@ -14,6 +14,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--project", type=Path, default=Path(), metavar="DIR", help="whose plug-ins count"
     )
+    parser.add_argument("--format", choices=["text", "markdown"], default="text")
     add_json(parser)
 
 
@@ -30,6 +31,11 @@ def main(options: argparse.Namespace) -> int:
             print_json(manual.describe(kind))
         else:
             print(manual.text(kind))
+        return 0
+    if options.format == "markdown":
+        from edgepipe.reference import markdown
+
+        print(markdown(kinds), end="")
         return 0
     if options.json:
         print_json([manual.describe(kind) for kind in kinds.all.values()])
