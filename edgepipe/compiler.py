@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 
-from edgepipe.config import Config, fill_matrix, scalar_text
+from edgepipe.config import Config, fill_matrix, matrix_axes, scalar_text, shown
 from edgepipe.errors import ConfigError, Problem, Where, did_you_mean
 from edgepipe.gates import Gate, GateSyntaxError, MetricRef, Ref
 from edgepipe.gates import parse as parse_gate
 from edgepipe.graph import SIZE, Graph, GraphNode, Source
 from edgepipe.kinds import Kind, Kinds
-from edgepipe.spec import Scalar, Spec, check_model, validate
+from edgepipe.sources import missing
+from edgepipe.spec import Scalar, check_model, validate
 from edgepipe.stage import Port, Stage, ports_of
 from edgepipe.yamltree import Node
 
-
+_IN_NAME = re.compile(r"[^,\[\]\n]{1,80}")
 MAX_INSTANCES = 10_000
 """Nodes that one entry of ``stages`` may become."""
 
@@ -47,7 +51,17 @@ class _Family:
     refs: dict[str, tuple[Ref, Node]]
     axes: dict[str, list[Scalar]]
     members: list[GraphNode] = field(default_factory=list)
-    """Empty where what it reads is wrong: then nothing is said of who reads it."""
+    """Empty where what it reads is wrong: then nothing is said of what reads it."""
+    broken: bool = False
+    """What it reads is wrong."""
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """An instance that a reference means, and its place on the axes that no index fixes."""
+
+    node: GraphNode
+    open: Mapping[str, Scalar]
 
 
 class _Compiler:
@@ -56,7 +70,7 @@ class _Compiler:
         self.kinds = kinds
         self.project = project
         self.spec, problems = validate(config.root)
-        self.problems: list[Problem] = [*config.problems, *problems]
+        self.problems: list[Problem] = problems
         self.families: dict[str, _Family] = {}
         stages = config.root.at(("stages",))
         self.known = tuple(stages.value) if isinstance(stages.value, dict) else ()
@@ -72,20 +86,25 @@ class _Compiler:
             self._expand(family)
             nodes |= {node.name: node for node in family.members}
         gates = tuple(self._gates())
-        if self.problems:
+        if self.problems or self.config.problems:
             raise ConfigError(self._sorted())
         spec = self.spec
         return Graph(spec.name, spec.seed, self.config.path, nodes, gates, self.config.files)
 
     def _sorted(self) -> list[Problem]:
-        """Problems in the order of the text; of those at one place the first found."""
+        """Each problem once, in the order of the text."""
         files = {shown(file): number for number, file in enumerate(self.config.files)}
-        first: dict[tuple[int, int, int], Problem] = {}
-        for problem in self.problems:
+        # What comes of a wrong variable was said where the variable is used.
+        said = {problem.where for problem in self.config.problems}
+        problems = dict.fromkeys(self.config.problems)
+        problems |= dict.fromkeys(p for p in self.problems if p.where not in said)
+
+        def place(problem: Problem) -> tuple[int, int, int]:
             where = problem.where
             assert where is not None
-            first.setdefault((files.get(where.file, -1), where.line, where.column), problem)
-        return [first[place] for place in sorted(first)]
+            return files.get(where.file, -1), where.line, where.column
+
+        return sorted(problems, key=place)
 
     def _problem(self, message: str, hint: str, node: Node) -> None:
         self.problems.append(Problem(message, hint, node.where))
@@ -122,65 +141,99 @@ class _Compiler:
                 message = f"the input '{port}' of {kind.name} is not connected"
                 hint = f"write in: {{{port}: NODE}}, a node that gives {declared.type.__name__}"
                 self._problem(message, hint, place)
-        self.families[name] = _Family(name, kind, tree, refs, dict(spec.matrix))
+        axes = {axis: self._axis(axis, values, tree) for axis, values in spec.matrix.items()}
+        self.families[name] = _Family(name, kind, tree, refs, axes)
+
+    def _axis(self, axis: str, values: list[Scalar], tree: Node) -> list[Scalar]:
+        """An axis' values, without those that cannot tell nodes apart."""
+        found: dict[str, Scalar] = {}
+        for number, value in enumerate(values):
+            node = tree.at(("matrix", axis, number))
+            text = scalar_text(value)
+            if text in found or value in found.values():
+                hint = "each value names a node: write it once"
+                self._problem(f"{text} is there twice in the axis '{axis}'", hint, node)
+            elif not _IN_NAME.fullmatch(text):
+                hint = "a value names a node: up to 80 signs, no comma, bracket or line break"
+                self._problem(f"{json.dumps(value)} cannot be part of a name", hint, node)
+            else:
+                found[text] = value
+        return list(found.values())
 
     def _order(self) -> list[str]:
         """Families in an order in which each comes after what it reads."""
-        before = {
-            name: [ref.node for ref, _ in family.refs.values() if ref.node in self.families]
-            for name, family in self.families.items()
-        }
-        try:
-            return list(TopologicalSorter(before).static_order())
-        except CycleError as error:
-            cycle: list[str] = error.args[1]
-            first = min(range(len(cycle) - 1), key=lambda i: list(before).index(cycle[i]))
-            cycle = [*cycle[first:-1], *cycle[:first], cycle[first]]
-            family = self.families[cycle[0]]
-            node = next(n for r, n in family.refs.values() if r.node == cycle[-2])
-            message = f"the graph has a cycle: {' → '.join(cycle)}"
-            self._problem(message, "a node cannot read what is made from it", node)
-            raise ConfigError(self.problems) from None
+        while True:
+            before = {
+                name: [ref.node for ref, _ in family.refs.values() if ref.node in self.families]
+                for name, family in self.families.items()
+            }
+            try:
+                return list(TopologicalSorter(before).static_order())
+            except CycleError as error:
+                self._break(error.args[1], list(before))
+
+    def _break(self, cycle: list[str], order: list[str]) -> None:
+        """Report a cycle, and take a reference out of it."""
+        first = min(range(len(cycle) - 1), key=lambda i: order.index(cycle[i]))
+        cycle = [*cycle[first:-1], *cycle[:first], cycle[first]]
+        refs = self.families[cycle[0]].refs
+        port = next(port for port, (ref, _) in refs.items() if ref.node == cycle[-2])
+        message = f"the graph has a cycle: {' → '.join(cycle)}"
+        self._problem(message, "a node cannot read what is made from it", refs[port][1])
+        family = self.families[cycle[0]]
+        del refs[port]
+        family.broken = True
 
     def _expand(self, family: _Family) -> None:
         """Make the nodes of a family: one for each point of its own and its inputs' axes."""
         axes: dict[str, list[Scalar]] = {}
-        chosen: dict[str, list[GraphNode]] = {}
+        chosen: dict[str, list[_Choice]] = {}
         for port, (ref, place) in family.refs.items():
             source = self.families.get(ref.node)
-            members = self._members(source, ref, place) if source else []
-            if not members:
-                return
-            chosen[port] = members
-            for axis in members[0].axes:
-                values = list(dict.fromkeys(m.axes[axis] for m in members))
-                if len(values) > 1 or ref.index is None:
-                    known = axes.get(axis)
-                    axes[axis] = [v for v in known if v in values] if known else values
-        axes |= family.axes
-        for chosen_values in itertools.product(*axes.values()):
-            point = dict(zip(axes, chosen_values, strict=True))
-            inputs = {}
-            for port, members in chosen.items():
-                for member in members:
-                    if all(point.get(a, v) == v for a, v in member.axes.items()):
-                        inputs[port] = member
-                        break
-            self._instance(family, point, inputs)
+            chosen[port] = self._members(source, ref, place) if source else []
+            if not chosen[port]:
+                family.broken = True
+                continue
+            for axis in chosen[port][0].open:
+                values = list(dict.fromkeys(choice.open[axis] for choice in chosen[port]))
+                axes[axis] = [v for v in axes.get(axis, values) if v in values]
+        given = {**axes, **family.axes}
+        if math.prod(map(len, given.values())) > MAX_INSTANCES:
+            message = f"the matrix makes '{family.name}' more than {MAX_INSTANCES:,} nodes"
+            self._problem(message, "leave values out", family.tree.key("matrix"))
+            return
+        for combination in itertools.product(*given.values()):
+            point = dict(zip(given, combination, strict=True))
+            inputs = {
+                port: choice.node
+                for port, choices in chosen.items()
+                for choice in choices
+                if choice.open.items() <= point.items()
+            }
+            open_ports = [port for port in chosen if port not in inputs and not family.broken]
+            for port in open_ports[:1]:
+                ref, place = family.refs[port]
+                hint = "give both the same values, or choose one node: NODE[INDEX]"
+                message = f"'{ref}' has no node for {_shown(point)}"
+                self._problem(message, hint, place)
+            if not open_ports:
+                self._instance(family, point, inputs)
+        if not family.members and axes and not family.broken and all(family.axes.values()):
+            ref, place = next(iter(family.refs.values()))
+            message = f"the inputs of '{family.name}' have no value of an axis in common"
+            self._problem(message, f"axes: {', '.join(axes)}", place)
 
-    def _members(self, family: _Family, ref: Ref, place: Node) -> list[GraphNode]:
+    def _members(self, family: _Family, ref: Ref, place: Node) -> list[_Choice]:
         """The instances that a reference means: all, or those that its index picks."""
-        if ref.index is None:
-            return family.members
         wanted: dict[str, str] = {}
-        axes = list(family.members[0].axes) if family.members else list(family.axes)
-        for number, part in enumerate(ref.index.split(",")):
+        axes = list(family.members[0].axes) if family.members else []
+        for number, part in enumerate(ref.index.split(",") if ref.index is not None else ()):
             axis, equals, value = part.partition("=")
             if not equals:
                 axis, value = (axes[number] if number < len(axes) else ""), part
             wanted[axis.strip()] = value.strip()
         found = [
-            member
+            _Choice(member, {a: v for a, v in member.axes.items() if a not in wanted})
             for member in family.members
             if all(scalar_text(member.axes.get(a, "")) == v for a, v in wanted.items())
         ]
@@ -204,9 +257,12 @@ class _Compiler:
             stage = kind.stage.model_construct()
         else:
             stage = _construct(kind.stage, tree)
-            for parameter, message, hint in stage.preflight(frozenset(family.refs)):
+            for parameter, message, hint in stage.preflight(frozenset(spec.in_)):
                 path = tuple(parameter.split(".")) if parameter else ()
                 self._problem(message, hint, tree.at(path))
+            self.problems += missing(stage, tree, self.project)
+        if family.broken:
+            return
         name = family.name
         if point:
             name += f"[{','.join(scalar_text(value) for value in point.values())}]"
@@ -232,12 +288,13 @@ class _Compiler:
         uses, given = tree.at(("uses",)), tree.value.get("with")
         if given is None or given.value is None:
             given = Node({}, uses.source, uses.line, uses.column, uses.width, {})
-        used = str(given.plain())
-        filled = fill_matrix(given, point, self.problems)
+        used = matrix_axes(given)
+        # An axis that is not there may be one that a wrong input would have brought.
+        filled = fill_matrix(given, point, [] if family.broken else self.problems)
         values, keys = dict(filled.value), dict(filled.keys or {})
         for axis in family.axes:
             place = tree.at(("matrix",)).key(axis)
-            if f"matrix.{axis}" in used:
+            if axis in used:
                 continue
             if axis in values:
                 hint = "take it out of one of them"
@@ -311,13 +368,13 @@ class _Compiler:
     def _metric(self, metric: MetricRef, place: Node) -> list[GraphNode]:
         """The instances that a gate's metric means, each of which makes such a metric."""
         ref = metric.ref
-        if ref.node not in self.spec.stages:
-            hint = did_you_mean(ref.node, self.spec.stages, "nodes")
+        if ref.node not in self.known:
+            hint = did_you_mean(ref.node, self.known, "nodes")
             self._problem(f"there is no node '{ref.node}'", hint, place)
             return []
         if ref.node not in self.families:
             return []
-        members = self._members(self.families[ref.node], ref, place)
+        members = [c.node for c in self._members(self.families[ref.node], ref, place)]
         for member in members[:1]:
             outputs = member.stage.outputs
             name, port = ref.rest[-1], ref.rest[0] if len(ref.rest) > 1 else None
@@ -360,6 +417,10 @@ def _renamed(gate: Gate, names: list[str]) -> str:
         text += gate.text[end : metric.offset] + name
         end = metric.offset + metric.width
     return text + gate.text[end:]
+
+
+def _shown(point: Mapping[str, Scalar]) -> str:
+    return ", ".join(f"{axis} = {scalar_text(value)}" for axis, value in point.items())
 
 
 def _construct(stage: type[Stage], tree: Node) -> Stage:

@@ -50,11 +50,11 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def _read(path: Path, files: list[Path], chain: tuple[Path, ...], by: Node | None = None) -> Node:
-    name = _shown(path)
+    name = shown(path)
     where = by.where if by else None
     resolved = path.resolve()
     if resolved in chain:
-        cycle = " → ".join(_shown(p) for p in (*chain[chain.index(resolved) :], resolved))
+        cycle = " → ".join(shown(p) for p in (*chain[chain.index(resolved) :], resolved))
         hint = "take one of these includes out"
         raise ConfigError(Problem(f"the file includes itself: {cycle}", hint, where))
     if len(files) >= _MAX_INCLUDES:
@@ -103,7 +103,7 @@ def _decoded(body: bytes, name: str) -> str:
         raise ConfigError(Problem(message, "save the file as UTF-8", place.where)) from None
 
 
-def _shown(path: Path) -> str:
+def shown(path: Path) -> str:
     """A path as a person would type it here."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") and path.is_absolute() else relative
@@ -113,8 +113,8 @@ def _neighbors(path: Path) -> str:
     try:
         names = [p.name for p in path.parent.iterdir() if p.suffix in {".yaml", ".yml"}]
     except OSError:
-        return f"there is no folder {_shown(path.parent)}"
-    return did_you_mean(path.name, names, f"YAML files in {_shown(path.parent)}")
+        return f"there is no folder {shown(path.parent)}"
+    return did_you_mean(path.name, names, f"YAML files in {shown(path.parent)}")
 
 
 def _merge(under: Node, over: Node) -> Node:
@@ -299,9 +299,7 @@ def fill_matrix(node: Node, axes: Mapping[str, object], problems: list[Problem])
         if whole and whole[1] is not None:
             value = find(whole[1])
         else:
-            value = _VARIABLE.sub(
-                lambda m: "$" if m[1] is None else scalar_text(find(m[1])), value
-            )
+            value = _VARIABLE.sub(lambda m: "$" if m[1] is None else scalar_text(find(m[1])), value)
     else:
         return node
     return node.rebuilt(value)

@@ -27,6 +27,7 @@ _TOKEN = re.compile(
     r"|(?P<metric>[A-Za-z_][\w-]*(?:\[[^\]]*\])?(?:\.[A-Za-z_]\w*)+)"
     r"|(?P<compare><=|>=|==|<|>)|(?P<sign>[-+*/()]))"
 )
+_MAX_TOKENS = 200
 _COMPARE = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
 _COMPARE["=="] = operator.eq
 _MATH = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
@@ -148,6 +149,9 @@ class _Parser:
                 )
             self.tokens.append(match)
             offset = match.end()
+            if len(self.tokens) > _MAX_TOKENS:
+                message = "the gate is too long"
+                raise GateSyntaxError(offset, message, "write several shorter ones")
 
     def _offset(self) -> int:
         if self.place < len(self.tokens):

@@ -47,7 +47,7 @@ class Kind:
         """
         try:
             module = load_module(self.module, self.path, self.root, self.plugin)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ConfigError(self._import_problem(error)) from error
         classes = [
             value
@@ -64,7 +64,7 @@ class Kind:
             raise ConfigError(Problem(message, hint, Where(str(self.path), 1, 1)))
         return classes[0]
 
-    def _import_problem(self, error: Exception) -> Problem:
+    def _import_problem(self, error: BaseException) -> Problem:
         file, line, text, column = str(self.path), 1, "", 1
         if isinstance(error, SyntaxError) and error.filename:
             file, line = error.filename, error.lineno or 1

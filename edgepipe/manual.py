@@ -122,7 +122,9 @@ def example(kind: Kind) -> str:
         lines.append("  with:")
         for name, info in shown:
             value = (
-                f"<{type_name(info.annotation)}>" if info.is_required() else yaml_text(_default(info))
+                f"<{type_name(info.annotation)}>"
+                if info.is_required()
+                else yaml_text(_default(info))
             )
             lines.append(f"    {info.alias or name}: {value}")
     return "\n".join(lines)

@@ -58,50 +58,75 @@ def resolve(
     code: dict[str, str] = {}
     paths: list[Path] = []
     for loc, marker, value in marked(stage):
-        node = tree.at(loc)
-        folder = Path(node.source.name).absolute().parent
+        found = _find(marker, str(value), tree.at(loc), root)
+        if isinstance(found, Problem):
+            raise ConfigError(found)
         if isinstance(marker, SourcePath):
-            path = Path(os.path.normpath(folder / value))
-            if not path.exists():
-                hint = f"it is sought relative to {folder}"
-                raise ConfigError(Problem(f"there is no {value}", hint, node.where))
-            contents[".".join(map(str, loc))] = tree_digest(files.tree(path))
-            paths.append(path)
+            contents[".".join(map(str, loc))] = tree_digest(files.tree(Path(found.text)))
+            paths.append(Path(found.text))
             _replace(plain, loc, None)
-            _replace(worker, loc, str(path))
-        elif str(value).startswith(marker.prefix):
-            text = str(value).removeprefix(marker.prefix)
-            reference, path_or_none = _code(text, folder, root, node)
-            if path_or_none is not None:
-                code |= fingerprints.of(path_or_none, root)
-            _replace(plain, loc, marker.prefix + reference)
-            _replace(worker, loc, marker.prefix + reference)
+        else:
+            if found.file is not None:
+                code |= fingerprints.of(found.file, root)
+            _replace(plain, loc, found.text)
+        _replace(worker, loc, found.text)
     return Resolved(plain, worker, contents, code, tuple(paths))
 
 
-def _code(text: str, folder: Path, root: Path, node: Node) -> tuple[str, Path | None]:
+def missing(stage: Stage, tree: Node, root: Path) -> Iterator[Problem]:
+    """What a stage's parameters name and is not there, each with its place; see `resolve`."""
+    for loc, marker, value in marked(stage):
+        found = _find(marker, str(value), tree.at(loc), root)
+        if isinstance(found, Problem):
+            yield found
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a parameter names: as the worker is given it, and the file of code below the root."""
+
+    text: str
+    file: Path | None = None
+
+
+def _find(marker: SourcePath | SourceCode, value: str, node: Node, root: Path) -> _Found | Problem:
+    folder = Path(node.source.name).absolute().parent
+    if isinstance(marker, SourceCode):
+        return _code(marker.prefix, value, folder, root, node)
+    path = Path(os.path.normpath(folder / value))
+    if path.exists():
+        return _Found(str(path))
+    return Problem(f"there is no {value}", f"it is sought relative to {folder}", node.where)
+
+
+def _code(prefix: str, value: str, folder: Path, root: Path, node: Node) -> _Found | Problem:
     """A reference relative to the project, and the file that it leads to there, if any."""
+    if not value.startswith(prefix):
+        return _Found(value)
+    text = value.removeprefix(prefix)
     place, _, name = text.rpartition(":")
-    if not place or not name.isidentifier():
-        hint = "write FILE.py:NAME or MODULE:NAME"
-        raise ConfigError(Problem(f"'{text}' names no code", hint, node.where))
-    if place.endswith(".py"):
+    is_file = place.endswith(".py")
+    parts = place.split(".")
+    if not name.isidentifier() or not (is_file or all(part.isidentifier() for part in parts)):
+        hint = f"write {prefix}FILE.py:NAME or {prefix}MODULE:NAME"
+        return Problem(f"'{text}' names no code", hint, node.where)
+    if is_file:
         path = Path(os.path.normpath(folder / place))
         if not path.is_file():
             hint = f"it is sought relative to {folder}"
-            raise ConfigError(Problem(f"there is no file {place}", hint, node.where))
+            return Problem(f"there is no file {place}", hint, node.where)
         if not path.resolve().is_relative_to(root.resolve()):
             hint = f"code that a pipeline names is below {root}"
-            raise ConfigError(Problem(f"{place} is outside the project", hint, node.where))
-        return f"{path.relative_to(root).as_posix()}:{name}", path
-    base = root.joinpath(*place.split("."))
+            return Problem(f"{place} is outside the project", hint, node.where)
+        return _Found(f"{prefix}{path.relative_to(root).as_posix()}:{name}", path)
+    base = root.joinpath(*parts)
     for file in (base.with_suffix(".py"), base / "__init__.py"):
         if file.is_file():
-            return text, file
-    if importlib.util.find_spec(place.split(".")[0]) is None:
+            return _Found(value, file)
+    if importlib.util.find_spec(parts[0]) is None:
         hint = f"it is neither below {root} nor installed"
-        raise ConfigError(Problem(f"there is no module {place}", hint, node.where))
-    return text, None
+        return Problem(f"there is no module {place}", hint, node.where)
+    return _Found(value)
 
 
 def marked(model: BaseModel, loc: Loc = ()) -> Iterator[tuple[Loc, Any, Any]]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edgepipe.errors import ConfigError, Problem, did_you_mean
+from edgepipe.errors import Problem, did_you_mean
 from edgepipe.yamltree import Node, kind_of
 
 Scalar = str | int | float | bool
@@ -86,7 +86,7 @@ def validate(root: Node) -> tuple[Spec, list[Problem]]:
             except ValidationError:
                 continue
     given = plain.get("stages")
-    stages = {}
+    stages: dict[str, NodeSpec] = {}
     for name, item in given.items() if isinstance(given, dict) else ():
         try:
             one = json.dumps({**_LEAST, "stages": {name: item}})

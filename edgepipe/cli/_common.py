@@ -98,7 +98,7 @@ def compile_pipeline(options: argparse.Namespace) -> Compiled:
     if options.cache is not None:
         project = replace(project, cache=options.cache.absolute())
     kinds = Kinds(project.plugins)
-    graph = compile_graph(config, kinds)
+    graph = compile_graph(config, kinds, project.root)
     if getattr(options, "until", None):
         graph = graph.until(options.until)
     planner = Planner(graph, kinds.roots, project)

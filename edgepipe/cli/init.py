@@ -30,7 +30,9 @@ def main(options: argparse.Namespace) -> int:
         raise ConfigError(f"{folder} is no folder", "give the name of a new one")
     taken = [name for name in sorted(contents) if (folder / name).exists()]
     if taken:
-        raise ConfigError(f"{folder / taken[0]} is there already", "nothing was written: give an empty folder")
+        raise ConfigError(
+            f"{folder / taken[0]} is there already", "nothing was written: give an empty folder"
+        )
     for name, text in sorted(contents.items()):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,148 @@
+"""A model file as a plain graph of operators, whichever runtime it is for.
+
+`onnx_file` and `tflite_file` read one; parity checks and operator counts work on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Product:
+    """What a convolution or a matrix product multiplies."""
+
+    data: str
+    """The tensor that is multiplied with the weights, or the first of two activations."""
+    weight: NDArray[Any] | None
+    """Real numbers: outputs × inputs a group × kernel height × width. A kernel of one pixel is left
+    out. None between two activations."""
+    counted: str
+    """The tensor whose every position costs one multiplication of the whole weight."""
+    channels: int
+    """How many of that tensor's elements make one position."""
+    inner: int = -1
+    """Between two activations: the axis of ``data`` that is summed over."""
+
+    def macs(self, shapes: Mapping[str, Shape]) -> int:
+        """Multiply-accumulate operations, with the shapes of ``counted`` and ``data``."""
+        size = prod(shapes[self.counted])
+        if self.weight is None:
+            return size * shapes[self.data][self.inner]
+        return size // self.channels * self.weight.size
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operator."""
+
+    name: str
+    """As the runtime's viewers show it."""
+    type: str
+    inputs: tuple[str, ...]
+    """Tensors that are computed from the image; constants are left out."""
+    outputs: tuple[str, ...]
+    product: Product | None = None
+
+    def __str__(self) -> str:
+        return f"{self.type} '{self.name}'"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Operators in the order of execution."""
+
+    ops: tuple[Op, ...]
+    output: str
+    parameters: int
+    """How many weights and biases the file holds."""
+
+    @property
+    def products(self) -> list[Op]:
+        """The convolutions and matrix products."""
+        return [op for op in self.ops if op.product]
+
+    def macs(self, shapes: Mapping[str, Shape]) -> int:
+        """Multiply-accumulate operations of all products for one image."""
+        return sum(op.product.macs(shapes) for op in self.ops if op.product)
+
+    def measured_tensors(self) -> list[str]:
+        """The tensors whose shapes `macs` needs."""
+        names: dict[str, None] = {}
+        for op in self.ops:
+            if op.product:
+                names |= dict.fromkeys((op.product.counted, op.product.data))
+        return list(names)
+
+    def producer(self, tensor: str) -> Op | None:
+        """The operator that makes a tensor; None for the graph's input."""
+        return self._producers().get(tensor)
+
+    def feeding(self, tensor: str) -> list[Op]:
+        """The products that a tensor depends on with no other product between."""
+        producers = self._producers()
+        found: dict[str, Op] = {}
+        seen: set[str] = set()
+        waiting = [tensor]
+        while waiting:
+            name = waiting.pop()
+            op = producers.get(name)
+            if name in seen or op is None:
+                continue
+            seen.add(name)
+            if op.product:
+                found[op.outputs[0]] = op
+            else:
+                waiting += op.inputs
+        return [op for op in self.ops if op.outputs[0] in found]
+
+    def back(self, tensor: str) -> Iterator[str]:
+        """A tensor, then those that it is made from, along first inputs, up to a product."""
+        producers = self._producers()
+        while True:
+            yield tensor
+            op = producers.get(tensor)
+            if op is None or op.product or not op.inputs:
+                return
+            tensor = op.inputs[0]
+
+    def _producers(self) -> dict[str, Op]:
+        return {name: op for op in self.ops for name in op.outputs}
+
+
+def canonical(weight: NDArray[Any]) -> NDArray[Any]:
+    """Leave out a kernel of one pixel: a 1 × 1 convolution and a matrix product look alike."""
+    while weight.ndim > 2 and weight.shape[-1] == 1:
+        weight = weight[..., 0]
+    return weight
+
+
+def outputs_first(weight: NDArray[Any], groups: int) -> NDArray[Any]:
+    """A transposed convolution's weight (inputs × outputs a group × …), as a convolution's."""
+    import numpy as np
+
+    parts = np.split(weight, groups)
+    return np.concatenate([np.swapaxes(part, 0, 1) for part in parts])
+
+
+def dequantize(values: NDArray[Any], scale: Any, zero_point: Any, axis: int) -> NDArray[Any]:
+    """Integers as real numbers: ``(values - zero_point) * scale``, by channel along ``axis``."""
+    import numpy as np
+
+    def spread(numbers: Any) -> NDArray[Any]:
+        numbers = np.asarray(numbers, np.float32).reshape(-1)
+        if numbers.size == 1:
+            return numbers
+        return numbers.reshape([-1 if i == axis else 1 for i in range(values.ndim)])
+
+    axis %= max(values.ndim, 1)
+    result: NDArray[Any] = (values.astype(np.float32) - spread(zero_point)) * spread(scale)
+    return result

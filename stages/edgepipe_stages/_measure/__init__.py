@@ -1,0 +1,1 @@
+"""Measures a model in a fresh process: time, memory, accuracy, size."""

@@ -1,0 +1,218 @@
+"""What all benchmark stages share: parameters, metrics, and the process that measures."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from edgepipe.stage import Context, Field, Metric, Metrics, Stage, StageError
+from edgepipe_stages._artifacts import Model
+from edgepipe_stages._measure import child
+from edgepipe_stages._measure.child import Request, Response
+from edgepipe_stages._measure.machine import quiet_cpus
+
+SLOW = 1.5
+"""A call that takes this many times as long as the fastest was disturbed."""
+
+_MOST_SLOW, _MOST_BUSY, _LEAST_RUNNING = 0.05, 0.1, 0.9
+"""Limits beyond which a measurement is called noisy."""
+
+_PERCENTILES = (50, 90, 99)
+
+
+def _latency_metrics() -> dict[str, Metric]:
+    found = {}
+    for threads in (1, 2, 4):
+        prefix = "latency" if threads == 1 else f"latency_{threads}t"
+        cores = f"; absent where there are fewer than {threads} cores" if threads > 1 else ""
+        for p in _PERCENTILES:
+            meaning = f"{p} % of calls took at most this, one image, threads: {threads}{cores}"
+            found[f"{prefix}_p{p}"] = Metric("s", meaning)
+    return found
+
+
+class Benchmark(Stage):
+    """Base of the benchmark stages; a subclass says which model it takes."""
+
+    outputs = {"report": Metrics}
+    measures = True
+    metrics = {
+        "accuracy": Metric("fraction", "of the whole test split"),
+        "size_bytes": Metric("bytes", "of the file that holds the model"),
+        **_latency_metrics(),
+        "latency_min": Metric("s", "the fastest call, one image, threads: 1"),
+        "peak_memory_bytes": Metric(
+            "bytes",
+            "growth of the process's peak resident memory while it opens the model and runs it"
+            " three times, beyond what it had with the runtime imported",
+        ),
+        "macs": Metric("count", "multiply-accumulate operations for one image"),
+        "parameters": Metric("count", "weights and biases that the model holds"),
+        "cpu_per_wall": Metric(
+            "number", "processor seconds for each second of the measurement with one thread"
+        ),
+        "noise": Metric(
+            "fraction", f"of calls with one thread that took over {SLOW} times as long as the fastest"
+        ),
+    }
+
+    runs: int = Field(300, ge=50, le=100_000, description="calls that are timed, at least; each one image")
+    warmup: int = Field(20, ge=1, le=10_000, description="calls before, at least, which are not")
+    seconds: float = Field(
+        20.0, gt=0, le=3600, description="for the calls of one number of threads; ends them early"
+    )
+    threads: tuple[Literal[1, 2, 4], ...] = Field(
+        (1, 2), description="numbers of threads to measure with; 1 always is"
+    )
+    timeout: float = Field(
+        1800.0, gt=0, description="seconds after which a process that measures is ended"
+    )
+
+    runtime: ClassVar[str]
+    """Its name, for messages."""
+
+    def run(self, ctx: Context) -> None:
+        wanted = sorted({1, *self.threads})
+        cores = len(os.sched_getaffinity(0))
+        possible = [threads for threads in wanted if threads <= cores]
+        if possible != wanted:
+            ctx.log(f"{cores} cores: measured with at most {possible[-1]} threads")
+        found: dict[int, Response] = {}
+        for threads in possible:
+            cpus = quiet_cpus(threads)
+            found[threads] = self._measure(ctx, cpus, thorough=threads == possible[-1])
+            ctx.progress(len(found), len(possible))
+        reasons = _disturbances(found)
+        if reasons:
+            ctx.warn(f"noisy: {'; '.join(reasons)}")
+        model: Path = ctx.input("model")
+        numbers = _numbers(found, _payload(model, type(self)))
+        ctx.save("report", {**numbers, **_details(found, reasons)})
+
+    def _measure(self, ctx: Context, cpus: list[int], *, thorough: bool) -> Response:
+        request = Request(
+            model=str(ctx.input("model").resolve()),
+            data=str(ctx.path("data").resolve()),
+            project=str(ctx.project.resolve()),
+            cpus=cpus,
+            runs=self.runs,
+            warmup=self.warmup,
+            seconds=self.seconds,
+            thorough=thorough,
+        )
+        file = ctx.scratch / "request.json"
+        answer = ctx.scratch / "response.json"
+        answer.unlink(missing_ok=True)
+        file.write_text(json.dumps(asdict(request)), encoding="utf-8")
+        try:
+            # -P: a module in the current folder must not stand in for an installed one.
+            done = subprocess.run(
+                [sys.executable, "-P", "-m", child.__name__, str(file)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                timeout=self.timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise StageError(
+                f"measuring the model in {self.runtime} took longer than {self.timeout:g} s",
+                "raise 'timeout', or lower 'runs' and 'seconds'",
+            ) from error
+        said = done.stderr.decode(errors="replace").strip()
+        if said:
+            ctx.log(said)
+        if done.returncode or not answer.is_file():
+            raise _died(self.runtime, done.returncode, said)
+        response = Response(**json.loads(answer.read_text(encoding="utf-8")))
+        if response.error:
+            raise StageError(*response.error)
+        return response
+
+
+def _died(runtime: str, code: int, said: str) -> StageError:
+    how = f"was ended by signal {-code}" if code < 0 else f"ended with status {code}"
+    last = said.splitlines()[-1] if said else "it said nothing"
+    hint = "signal 9 is often the system's answer to too little memory" if code == -9 else ""
+    return StageError(f"the process that measures in {runtime} {how}: {last}", hint)
+
+
+def _payload(model: Path, stage: type[Stage]) -> int:
+    """Size of the model's file, in bytes."""
+    type_ = stage.inputs["model"]
+    assert isinstance(type_, type)
+    assert issubclass(type_, Model)
+    assert type_.payload
+    return (model / type_.payload).stat().st_size
+
+
+def _numbers(found: dict[int, Response], size: int) -> dict[str, float]:
+    first, last = found[1], found[max(found)]
+    numbers: dict[str, Any] = {
+        "accuracy": last.accuracy,
+        "size_bytes": size,
+        "latency_min": min(first.times),
+        "peak_memory_bytes": first.peak_memory,
+        "macs": last.macs,
+        "parameters": last.parameters,
+        "cpu_per_wall": first.cpu_seconds / first.wall_seconds,
+        "noise": _slow(first),
+    }
+    for threads, response in found.items():
+        prefix = "latency" if threads == 1 else f"latency_{threads}t"
+        for p in _PERCENTILES:
+            numbers[f"{prefix}_p{p}"] = percentile(response.times, p)
+    return numbers
+
+
+def _details(found: dict[int, Response], reasons: list[str]) -> dict[str, Any]:
+    steps = [*range(0, 100, 5), 99, 100]
+    return {
+        "noisy": bool(reasons),
+        "disturbances": reasons,
+        "latency": {
+            str(threads): {
+                "calls": len(response.times),
+                "percent": steps,
+                "seconds": [percentile(response.times, p) for p in steps],
+                "cpu_per_wall": response.cpu_seconds / response.wall_seconds,
+                "other_busy": response.other_busy,
+                "load_before": response.load[0],
+                "load_after": response.load[1],
+            }
+            for threads, response in found.items()
+        },
+    }
+
+
+def _disturbances(found: dict[int, Response]) -> list[str]:
+    """Why a measurement is not to be trusted, for each number of threads."""
+    reasons = []
+    for threads, response in found.items():
+        slow, running = _slow(response), response.cpu_seconds / response.wall_seconds
+        which = f"with {threads} thread{'s' * (threads > 1)} "
+        if slow > _MOST_SLOW:
+            reasons.append(f"{which}{slow:.0%} of calls took over {SLOW} × the fastest")
+        if response.other_busy > _MOST_BUSY:
+            share = f"{response.other_busy:.0%}"
+            reasons.append(f"{which}other processes took {share} of its processors' time")
+        if running < _LEAST_RUNNING:
+            reasons.append(f"{which}it ran only {running:.0%} of the time")
+    return reasons
+
+
+def _slow(response: Response) -> float:
+    limit = SLOW * min(response.times)
+    return sum(t > limit for t in response.times) / len(response.times)
+
+
+def percentile(values: list[float], percent: float) -> float:
+    """The nearest-rank percentile: the smallest value that ``percent`` % of them do not exceed."""
+    ordered = sorted(values)
+    rank = -(-len(ordered) * percent // 100)
+    return ordered[max(0, int(rank) - 1)]

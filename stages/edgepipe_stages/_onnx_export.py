@@ -1,0 +1,122 @@
+"""Exports a torch module to ONNX."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator
+
+import onnx
+import torch
+from torch import Tensor, nn
+from torch.onnx import OnnxExporterError
+
+from edgepipe.stage import StageError
+from edgepipe_stages import Interface
+
+INPUT = "image"
+OUTPUT = "scores"
+
+
+def export_onnx(
+    module: nn.Module, interface: Interface, opset_version: int, dynamic_batch: bool
+) -> onnx.ModelProto:
+    """The module in evaluation mode, batch normalization folded into convolutions.
+
+    The input is ``image``, N × C × H × W, the output ``scores``, N × classes; N is open with
+    ``dynamic_batch`` and 1 without. Equal modules give equal bytes, which hold no path, no
+    source line and no time.
+
+    Raises:
+        StageError: names the torch operators that ONNX has no counterpart for, and the modules
+            that call them; or the module fails on an image of zeros, or does not give one score
+            a class.
+    """
+    module = module.eval()
+    image = torch.zeros(interface.shape)
+    _run(module, image, interface)
+    buffer = io.BytesIO()
+    axes = {INPUT: {0: "batch"}, OUTPUT: {0: "batch"}} if dynamic_batch else None
+    try:
+        with warnings.catch_warnings():
+            # onnx-tf reads what the exporter by torch.jit.trace writes; the new one emits opset 18
+            # and later. It says that it is deprecated, as do parts of itself.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            # A shape that the trace fixes is right: a pipeline's models have one image size.
+            warnings.simplefilter("ignore", torch.jit.TracerWarning)
+            # Said of recurrent layers, whose first state is computed from the batch's size here.
+            warnings.filterwarnings("ignore", "Exporting a model to ONNX with a batch_size other")
+            torch.onnx.export(
+                module,
+                (image,),
+                buffer,
+                dynamo=False,
+                opset_version=opset_version,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_axes=axes,
+            )
+    except OnnxExporterError as error:
+        raise _unsupported(module, image, error, opset_version) from error
+    model = onnx.load_from_string(buffer.getvalue())
+    for node in model.graph.node:
+        node.doc_string = ""
+    model.graph.doc_string = model.doc_string = ""
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _run(module: nn.Module, image: Tensor, interface: Interface) -> None:
+    try:
+        with torch.no_grad():
+            scores = module(image)
+    except Exception as error:
+        shape = " × ".join(map(str, image.shape))
+        raise StageError(
+            f"the model fails on an image of {shape}: {type(error).__name__}: {error}",
+            "look at its forward()",
+        ) from error
+    expected = (1, len(interface.classes))
+    if not isinstance(scores, Tensor) or tuple(scores.shape) != expected:
+        got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        raise StageError(
+            f"the model gives {got} for one image, not one score a class: {expected}",
+            "make forward() return a tensor N × classes",
+        )
+
+
+def _unsupported(
+    module: nn.Module, image: Tensor, error: OnnxExporterError, opset_version: int
+) -> StageError:
+    found = re.search(r"operator '([\w:]+)'", str(error))
+    if not found:
+        return StageError(
+            f"torch cannot export the model to ONNX: {str(error).strip().splitlines()[0]}",
+            "look at the operator that it names",
+        )
+    operator = found[1]
+    places = (
+        ", ".join(dict.fromkeys(_callers(module, image, operator))) or "a function of the model"
+    )
+    newer = re.search(r"opset version (\d+)", str(error).partition("support")[2])
+    hint = (
+        f"set opset_version: {newer[1]}, which has it, if nothing after this stage minds"
+        if newer
+        else "write it with operators that ONNX has, or put a layer of your own in its place"
+    )
+    return StageError(
+        f"ONNX (opset {opset_version}) has no counterpart for the operator {operator}, called in"
+        f" {places}",
+        hint,
+    )
+
+
+def _callers(module: nn.Module, image: Tensor, operator: str) -> Iterator[str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        graph = torch.jit.trace(module, image, check_trace=False, strict=False).inlined_graph  # type: ignore[no-untyped-call]
+    for node in graph.nodes():
+        if node.kind() == operator:
+            scope = node.scopeName().rpartition("/")[2].removeprefix("__module.")
+            yield scope if "." in node.scopeName() else "the model's forward()"

@@ -1,0 +1,1 @@
+"""Compares a model with the PyTorch model that it was made from."""

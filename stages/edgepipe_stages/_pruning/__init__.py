@@ -1,0 +1,1 @@
+"""What the pruning stages do to a network, without training it."""

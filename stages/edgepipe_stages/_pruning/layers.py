@@ -1,0 +1,28 @@
+"""The layers of a network that can be pruned, and those that give its scores."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from edgepipe_stages import Interface
+
+LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
+"""Layers with a weight that is multiplied: convolutions and linear layers."""
+
+
+def output_layers(module: nn.Module, interface: Interface) -> list[nn.Module]:
+    """The layers that make the scores: the last one that runs, and linear ones of that size."""
+    ran: list[nn.Module] = []
+    hooks = [
+        part.register_forward_hook(lambda layer, *_: ran.append(layer))
+        for part in module.modules()
+        if isinstance(part, LAYERS)
+    ]
+    with torch.no_grad():
+        module.eval()(torch.zeros(interface.shape))
+    for hook in hooks:
+        hook.remove()
+    classes = len(interface.classes)
+    heads = [part for part in ran if isinstance(part, nn.Linear) and part.out_features == classes]
+    return list(dict.fromkeys([*heads, *ran[-1:]]))

@@ -1,0 +1,46 @@
+"""TensorFlow, for a SavedModel with one input and one output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepipe.stage import StageError
+from edgepipe_stages._runtime import Runtime, UserObject, in_batches
+from edgepipe_stages._tensorflow import import_tensorflow
+
+
+class TensorFlow(Runtime):
+    """A SavedModel's signature ``serving_default``."""
+
+    def __init__(self, model: Path, threads: int, user_object: UserObject) -> None:
+        tf = import_tensorflow()
+        self._tensor = tf.constant
+        try:
+            self._loaded = tf.saved_model.load(str(model / "saved_model"))
+            self._call = self._loaded.signatures["serving_default"]
+        except (OSError, KeyError, ValueError) as error:
+            raise StageError(f"TensorFlow does not take the SavedModel: {error}") from error
+        [(self._input, spec)] = self._call.structured_input_signature[1].items()
+        self._batch = spec.shape[0]
+
+    def scores(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        [result] = in_batches(
+            lambda part: [value.numpy() for value in self._run(part).values()], images, self._batch
+        )
+        return result.astype(np.float32, copy=False)
+
+    def step(self, image: NDArray[np.float32]) -> Callable[[], object]:
+        return lambda: self._run(image)
+
+    def macs_and_parameters(self) -> tuple[int, int]:
+        raise StageError("a SavedModel's operators are not counted", "convert it to TFLite first")
+
+    def _run(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        result: dict[str, NDArray[np.float32]] = self._call(
+            **{self._input: self._tensor(images)}
+        )
+        return result

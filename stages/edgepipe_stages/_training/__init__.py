@@ -1,0 +1,1 @@
+"""The one training loop of train, distill and prune: settings, loop, checkpoints."""

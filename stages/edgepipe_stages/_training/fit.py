@@ -1,0 +1,122 @@
+"""Runs a training inside a stage: checkpoints, progress, and what is told about it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from edgepipe.stage import Context
+from edgepipe_stages._training.checkpoint import load_checkpoint, save_checkpoint
+from edgepipe_stages._training.images import Images
+from edgepipe_stages._training.loop import History, Loop
+from edgepipe_stages._training.losses import Loss, cross_entropy
+from edgepipe_stages._training.memory import freed_memory_kept
+from edgepipe_stages._training.settings import Training
+
+CHECKPOINT_SECONDS = 10.0
+PROGRESS_SECONDS = 0.1
+
+
+def fit(
+    ctx: Context,
+    module: nn.Module,
+    images: Images,
+    settings: Training,
+    *,
+    loss: Loss | None = None,
+    constraint: Callable[[], None] | None = None,
+    name: str = "training",
+) -> History:
+    """Train a module in place; it ends with its best weights, in evaluation mode.
+
+    A training that was killed goes on from its last checkpoint and ends with the same bytes.
+
+    Args:
+        ctx: seeds the training, keeps its checkpoints, is told its progress.
+        module: on the processor, float32.
+        images: the training split.
+        settings: of the training.
+        loss: default: cross entropy.
+        constraint: see `Loop`.
+        name: tells the checkpoints of a stage's trainings apart.
+
+    Raises:
+        StageError: too few images, or the loss is not finite any more.
+    """
+    loss = loss or cross_entropy(settings.label_smoothing)
+    loop = Loop(module, images, settings, loss, seed=ctx.seed, constraint=constraint)
+    path = ctx.scratch / f"{name}.checkpoint"
+    try:
+        if load_checkpoint(path, loop):
+            ctx.log(f"{name}: goes on after epoch {loop.epoch}")
+    except ValueError as error:
+        ctx.warn(f"{error}: {name} starts anew")
+    with freed_memory_kept():
+        _run(ctx, loop, path, name)
+    loop.restore_best()
+    module.eval()
+    return loop.history
+
+
+def _run(ctx: Context, loop: Loop, path: Path, name: str) -> None:
+    each = len(loop.images)
+    progress = _Progress(ctx, each, loop.settings.epochs, loop.epoch)
+    saved = time.monotonic()
+    while not loop.finished:
+        loop.run_epoch(lambda *seen: progress.step(loop.epoch, *seen))
+        if loop.finished or time.monotonic() - saved > CHECKPOINT_SECONDS:
+            save_checkpoint(path, loop)
+            saved = time.monotonic()
+        ctx.log(f"{name}: {_epoch_line(loop)}")
+
+
+def _epoch_line(loop: Loop) -> str:
+    history = loop.history
+    line = f"epoch {loop.epoch}/{loop.settings.epochs}: loss {history.loss[-1]:.4f}"
+    if history.validation_accuracy:
+        line += f", validation accuracy {history.validation_accuracy[-1]:.2%}"
+    stopped = loop.finished and loop.epoch < loop.settings.epochs
+    return line + (f"; stopped, epoch {loop.best_epoch} was the best" if stopped else "")
+
+
+class _Progress:
+    def __init__(self, ctx: Context, images: int, epochs: int, first: int) -> None:
+        self.ctx = ctx
+        self.images = images
+        self.epochs = epochs
+        self.first = first
+        self.started = time.monotonic()
+        self.told = 0.0
+
+    def step(self, epoch: int, seen: int, loss: float, accuracy: float) -> None:
+        now = time.monotonic()
+        if now - self.told < PROGRESS_SECONDS and seen < self.images:
+            return
+        self.told = now
+        done = epoch * self.images + seen
+        rate = (done - self.first * self.images) / max(now - self.started, 1e-9)
+        self.ctx.progress(
+            done,
+            self.epochs * self.images,
+            loss=loss,
+            accuracy=accuracy,
+            images_per_second=rate,
+            epoch=epoch + 1,
+        )
+
+
+def curves(*histories: History) -> dict[str, Any]:
+    """The ``curves`` of a Metrics output: trainings one after the other, a point an epoch."""
+    joined = {
+        name: [value for history in histories for value in getattr(history, name)]
+        for name in ("loss", "validation_accuracy", "learning_rate")
+    }
+    return {
+        name: {"x": list(range(1, len(values) + 1)), "y": values}
+        for name, values in joined.items()
+        if values
+    }

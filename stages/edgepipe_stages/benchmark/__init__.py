@@ -1,0 +1,1 @@
+"""Stages that measure a model in its runtime."""

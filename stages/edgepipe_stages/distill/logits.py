@@ -1,0 +1,59 @@
+"""distill.logits: train a student on a teacher's scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from edgepipe.stage import Context, Field, Metric, Metrics, Stage, optional
+from edgepipe_stages import Dataset, ImageDataset, Interface, TorchModel
+from edgepipe_stages._architecture import Architecture
+from edgepipe_stages._training.settings import (
+    Distillation,
+    Training,
+    start_problems,
+    training_problems,
+)
+
+
+class DistillLogits(Training, Distillation, Stage):
+    """Train a small student to match a teacher's softened outputs (Hinton et al., 2015).
+
+    The teacher sees the same augmented images. The student is a fresh network, or the one at
+    ``init``.
+    """
+
+    inputs = {"teacher": TorchModel, "data": ImageDataset, "init": optional(TorchModel)}
+    outputs = {"model": TorchModel, "history": Metrics}
+    requires = ("torch", "safetensors", "numpy")
+    metrics = {
+        "accuracy": Metric("fraction", "of the student on the test split"),
+        "teacher_accuracy": Metric("fraction", "of the teacher on the test split"),
+    }
+
+    model: Architecture | None = Field(
+        None, description="the student, a fresh network; default: the one at 'init'"
+    )
+
+    def preflight(self, connected: frozenset[str]) -> Iterable[tuple[str, str, str]]:
+        yield from start_problems(self.model, connected)
+        yield from training_problems(self)
+
+    def run(self, ctx: Context) -> None:
+        from edgepipe_stages._torch_model import prepare_torch, save_model
+        from edgepipe_stages._training.evaluate import evaluate
+        from edgepipe_stages._training.fit import curves, fit
+        from edgepipe_stages._training.images import Images
+        from edgepipe_stages._training.start import starting_point
+        from edgepipe_stages._training.teacher import Teacher
+
+        prepare_torch(ctx.seed, ctx.threads)
+        data: Dataset = ctx.input("data")
+        module, description = starting_point(ctx, self.model, ctx.path("init"), data.interface)
+        interface = Interface.from_json(description["interface"])
+        teacher = Teacher(ctx, ctx.input("teacher"), interface)
+        loss = teacher.loss(self, self.label_smoothing)
+        history = fit(ctx, module, Images.of(data.train, interface), self, loss=loss)
+        accuracy, _ = evaluate(module, Images.of(data.test, interface))
+        save_model(ctx.output("model"), module, description)
+        numbers = {"accuracy": accuracy, "teacher_accuracy": teacher.accuracy(data.test)}
+        ctx.save("history", {**numbers, "curves": curves(history)})

@@ -1,0 +1,1 @@
+"""Stages that bring the user's own models in."""

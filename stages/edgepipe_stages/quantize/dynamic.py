@@ -1,0 +1,52 @@
+"""quantize.dynamic: an ONNX model whose matrix products run in int8, without calibration."""
+
+from __future__ import annotations
+
+from edgepipe.stage import Context, Field, Metric, Metrics, Stage
+from edgepipe_stages import OnnxModel
+
+
+class QuantizeDynamic(Stage):
+    """Quantize the weights of MatMul and Gemm to int8; their inputs are quantized while running.
+
+    Convolutions stay in float: ONNX Runtime's dynamic ones are several times slower than float.
+    """
+
+    inputs = {"model": OnnxModel}
+    outputs = {"model": OnnxModel, "report": Metrics}
+    requires = ("onnx", "onnxruntime")
+    metrics = {
+        "size_bytes": Metric("bytes", "of model.onnx"),
+        "size_before_bytes": Metric("bytes", "of the float model.onnx"),
+        "quantized_operators": Metric("count", "matrix products in integers"),
+        "operators": Metric("count", "convolutions and matrix products"),
+    }
+
+    per_channel: bool = Field(True, description="a scale for each output channel of a weight")
+    reduce_range: bool = Field(
+        False, description="weights in 7 bits: for x86 processors without VNNI, whose sums saturate"
+    )
+
+    def run(self, ctx: Context) -> None:
+        from edgepipe_stages._onnx_quantization import dynamic, quantized_products
+
+        source = ctx.input("model")
+        target = ctx.output("model") / "model.onnx"
+        dynamic(
+            source / "model.onnx",
+            target,
+            ctx.scratch,
+            per_channel=self.per_channel,
+            reduce_range=self.reduce_range,
+        )
+        ctx.save("model", OnnxModel.describe(source) | {"precision": "dynamic"})
+        quantized, products = quantized_products(target)
+        ctx.save(
+            "report",
+            {
+                "size_bytes": target.stat().st_size,
+                "size_before_bytes": (source / "model.onnx").stat().st_size,
+                "quantized_operators": quantized,
+                "operators": products,
+            },
+        )

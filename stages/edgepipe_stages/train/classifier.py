@@ -1,0 +1,47 @@
+"""train.classifier: train an image classifier, or fine-tune a trained one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from edgepipe.stage import Context, Field, Metric, Metrics, Stage, optional
+from edgepipe_stages import Dataset, ImageDataset, Interface, TorchModel
+from edgepipe_stages._architecture import Architecture
+from edgepipe_stages._training.settings import Training, start_problems, training_problems
+
+
+class TrainClassifier(Training, Stage):
+    """Train an image classifier from labels, or fine-tune the model at ``init``.
+
+    The best epoch is chosen by images kept apart from the training split; the test split is
+    looked at once, at the end.
+    """
+
+    inputs = {"data": ImageDataset, "init": optional(TorchModel)}
+    outputs = {"model": TorchModel, "history": Metrics}
+    requires = ("torch", "safetensors", "numpy")
+    metrics = {"accuracy": Metric("fraction", "of the test split")}
+
+    model: Architecture | None = Field(
+        None, description="a fresh network; default: the one at 'init'"
+    )
+
+    def preflight(self, connected: frozenset[str]) -> Iterable[tuple[str, str, str]]:
+        yield from start_problems(self.model, connected)
+        yield from training_problems(self)
+
+    def run(self, ctx: Context) -> None:
+        from edgepipe_stages._torch_model import prepare_torch, save_model
+        from edgepipe_stages._training.evaluate import evaluate
+        from edgepipe_stages._training.fit import curves, fit
+        from edgepipe_stages._training.images import Images
+        from edgepipe_stages._training.start import starting_point
+
+        prepare_torch(ctx.seed, ctx.threads)
+        data: Dataset = ctx.input("data")
+        module, description = starting_point(ctx, self.model, ctx.path("init"), data.interface)
+        interface = Interface.from_json(description["interface"])
+        history = fit(ctx, module, Images.of(data.train, interface), self)
+        accuracy, _ = evaluate(module, Images.of(data.test, interface))
+        save_model(ctx.output("model"), module, description)
+        ctx.save("history", {"accuracy": accuracy, "curves": curves(history)})

@@ -1,0 +1,7 @@
+"""A helper's helper."""
+
+ZERO = 0.0
+
+
+def times(number: float, factor: float) -> float:
+    return ZERO + number * factor

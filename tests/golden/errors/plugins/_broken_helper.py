@@ -1,0 +1,3 @@
+"""A helper."""
+
+value = 1 / 0

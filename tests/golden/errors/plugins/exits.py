@@ -1,0 +1,5 @@
+"""A plug-in."""
+
+import sys
+
+sys.exit("bye")

@@ -1,0 +1,3 @@
+"""A plug-in."""
+
+from _broken_helper import value

@@ -1,0 +1,10 @@
+"""A plug-in."""
+
+from edgepipe.stage import Stage
+
+
+def helper():
+    return undefined_name
+
+
+VALUE = helper()
