@@ -5,16 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepipe.cli import VERBS, load
 from edgepipe.errors import EdgepipeError, did_you_mean
+
+if TYPE_CHECKING:
+    from edgepipe.results import RunResult
 
 INTERRUPTED = 130
 
@@ -39,20 +43,27 @@ def guarded(verb: str, arguments: Sequence[str]) -> int:
     try:
         return int(module.main(options))
     except EdgepipeError as error:
-        if options.debug:
-            traceback.print_exc()
-        if getattr(options, "json", False):
-            problems = [problem.as_json() for problem in error.problems]
-            print(json.dumps({"ok": False, "errors": problems}, indent=1))
-        else:
-            print(error.render(), file=sys.stderr)
-        return error.exit_code
+        return _report(error, options)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
         # The reader has enough (| head): end quietly, as other tools do.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _report(EdgepipeError(f"{place}{(error.strerror or str(error)).lower()}"), options)
+
+
+def _report(error: EdgepipeError, options: argparse.Namespace) -> int:
+    if options.debug:
+        traceback.print_exc()
+    if getattr(options, "json", False):
+        problems = [problem.as_json() for problem in error.problems]
+        print(json.dumps({"ok": False, "errors": problems}, indent=1))
+    else:
+        print(error.render(), file=sys.stderr)
+    return error.exit_code
 
 
 @dataclass(frozen=True)
@@ -109,3 +120,12 @@ def compile_pipeline(options: argparse.Namespace) -> Compiled:
 def print_json(value: Any) -> None:
     """Print plain data for other programs."""
     print(json.dumps(value, indent=1))
+
+
+def print_tables(result: RunResult) -> None:
+    """Print a run's tables, as wide as the terminal and in the letters that it can show."""
+    from edgepipe.report.table import render
+    from edgepipe.report.text import can_show
+
+    columns = shutil.get_terminal_size((100, 24)).columns
+    print(render(result, max(80, min(100, columns)), can_show(sys.stdout)))

@@ -70,6 +70,8 @@ def _output(text: str, result: RunResult) -> tuple[NodeResult, str]:
 
 def _copy(store: Store, digest: str, folder: Path, force: bool) -> list[str]:
     names = [file.path for file in store.tree(digest).files]
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file", "give a folder")
     taken = [name for name in names if (folder / name).exists()]
     if taken and not force:
         raise ConfigError(

@@ -20,6 +20,7 @@ from edgepipe.cli._common import (
     add_pipeline,
     compile_pipeline,
     print_json,
+    print_tables,
 )
 from edgepipe.errors import ConfigError, did_you_mean
 from edgepipe.events import Event, Listener, RunFinished
@@ -94,10 +95,8 @@ def main(options: argparse.Namespace) -> int:
     if options.json:
         print_json({**result.as_json(), "folder": str(folder)})
     else:
-        from edgepipe.report.table import render
-
-        print(render(result))
-        print(f"\nreport: {_near(folder / 'report.html')}")
+        print_tables(result)
+        print(f"report: {_near(folder / 'report.html')}")
     return EXIT[result.status]
 
 

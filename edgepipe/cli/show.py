@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from edgepipe import runs
-from edgepipe.cli._common import add_json, print_json
+from edgepipe.cli._common import add_json, print_json, print_tables
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,11 +19,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Run the verb."""
     from edgepipe.project import find
-    from edgepipe.report.table import render
 
     folder, result = runs.load(find(options.project).runs, options.run)
     if options.json:
         print_json({**result.as_json(), "folder": str(folder)})
     else:
-        print(render(result))
+        print_tables(result)
     return 0

@@ -31,7 +31,7 @@ def main(options: argparse.Namespace) -> int:
         graph = compiled.graph
         found.append({"file": str(path), "nodes": len(graph.nodes), "gates": len(graph.gates)})
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(dict.fromkeys(problems))
     if options.json:
         print_json({"ok": True, "pipelines": found})
     else:

@@ -30,6 +30,8 @@ def layout(
     Where the lines would be longer than ``columns``, columns go by their ``drop``, then the
     widest of the left-aligned ones is shortened.
     """
+    if not rows:
+        return []
     cells = [[text(cell) for cell in row] for row in rows]
     titles = [text(column.head) for column in head]
     widths = [max(map(width, column)) for column in zip(*cells, strict=True)]

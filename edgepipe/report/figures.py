@@ -15,8 +15,8 @@ _UNITS = {
     "parameters": "count",
     "cpu_per_wall": "number",
 }
+_WORDS = {"macs": "MACs", "cpu": "CPU", "sqnr": "SQNR", "db": "dB"}
 _LABELS = {
-    "macs": "MACs",
     "cpu_per_wall": "CPU/wall",
     "images_per_second": "images/s",
     "top1_agreement": "top-1 agreement",
@@ -58,7 +58,7 @@ def label(name: str) -> str:
     """A metric's name in words: ``macs_removed`` → ``MACs removed``."""
     if name in _LABELS:
         return _LABELS[name]
-    return " ".join({"macs": "MACs", "cpu": "CPU"}.get(w, w) for w in name.split("_"))
+    return " ".join(_WORDS.get(word, word) for word in name.split("_"))
 
 
 def sign(value: float, digits: int = 2) -> str:

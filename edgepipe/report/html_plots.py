@@ -110,8 +110,14 @@ def training(result: RunResult) -> Html | None:
     ]
     left = len(owners) - MOST_CURVES
     plots = []
-    for name, lines in found.items():
-        drawn = [Curve(n.name, colors[n.name], x, y) for n, x, y in lines][:MOST_CURVES]
+    for name, lines in sorted(found.items(), key=_importance):
+        drawn = [
+            Curve(node.name, colors[node.name], x, y)
+            for node, x, y in lines
+            if colors[node.name] < MOST_CURVES
+        ]
+        if not drawn:
+            continue
         fraction = unit_of(name, {}) == "fraction"
         plot = curves(name, drawn, CURVE, _percent if fraction else _number)
         plots.append(el("div", el("h3", label(name)), plot))
@@ -122,6 +128,11 @@ def training(result: RunResult) -> Html | None:
         el("p", f"and {left} more nodes, which are not drawn", class_="note") if left > 0 else None,
         el("div", plots, class_="curves"),
     )
+
+
+def _importance(found: tuple[str, object]) -> tuple[bool, bool, str]:
+    """Losses first, how fast it learned last."""
+    return found[0] == "learning_rate", not found[0].endswith("loss"), found[0]
 
 
 def _number(value: float) -> str:

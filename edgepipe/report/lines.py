@@ -18,7 +18,7 @@ from edgepipe.events import (
     RunStarted,
 )
 from edgepipe.report.figures import gate_values, headline, label, unit_of
-from edgepipe.report.text import can_show, clean, to_ascii
+from edgepipe.report.text import can_show, clean, pad, to_ascii, width
 from edgepipe.results import NodeResult
 from edgepipe.units import seconds, show
 
@@ -38,6 +38,7 @@ class Lines:
         self._clock = clock
         self._begun = clock()
         self._shown: dict[str, float] = {}
+        self._room = 0
 
     def __enter__(self) -> Lines:
         return self
@@ -57,6 +58,7 @@ class Lines:
         match event:
             case RunStarted():
                 total = len(event.nodes)
+                self._room = min(24, max(map(width, map(clean, event.nodes)), default=0))
                 what = f"{event.run_id}, {total} node{'s' * (total != 1)}, {event.jobs} at once"
                 self._write("run", event.pipeline, what)
             case NodeStarted():
@@ -95,7 +97,7 @@ class Lines:
             self._write("done", node.name, f"in {seconds(node.seconds)}")
 
     def _write(self, word: str, subject: str, text: str) -> None:
-        head = f"{self._clock() - self._begun:8.1f}  {word:<7}  {clean(subject)}"
+        head = f"{self._clock() - self._begun:8.1f}  {word:<7}  {pad(clean(subject), self._room, False)}"
         lines = clean(text, lines=True).split("\n")
         block = "".join(f"{head}  {line}".rstrip() + "\n" for line in lines)
         self._stream.write(block if can_show(self._stream, block) else to_ascii(block))

@@ -125,7 +125,7 @@ def _axes(
     xs: Axis, ys: Axis, size: Size, x_title: str, y_title: str, x_show: Format, y_show: Format
 ) -> list[Html]:
     parts = []
-    for tick in xs.ticks(max(3, int(size.width / 90))):
+    for tick in xs.ticks(max(3, int(size.width / 68))):
         x = xs(tick)
         parts.append(el("path", class_="grid", d=f"M{trim(x)} {trim(ys.end)}V{trim(ys.start)}"))
         parts.append(el("text", x_show(tick), class_="tick mid", x=x, y=ys.start + 16))
@@ -228,13 +228,13 @@ class Curve:
 
 
 def curves(name: str, lines: Sequence[Curve], size: Size, y_show: Format) -> Html:
-    """The curves of one quantity, several nodes in one plot."""
-    xs_all = [v for line in lines for v in line.x]
-    low, high = min(xs_all), max(xs_all)
+    """The curves of one quantity, several nodes in one plot; a loss that falls far by its log."""
+    places = [v for line in lines for v in line.x]
+    values = [v for line in lines for v in line.y]
+    low, high = min(places), max(places)
     xs = Axis(low, high if high > low else low + 1, size.left, size.width - 14)
-    ys = axis([v for line in lines for v in line.y], size.height - size.below, 14, 0.06)
-    if ys.log and max(v for line in lines for v in line.y) < 100 * ys.low:
-        values = [v for line in lines for v in line.y]
+    ys = axis(values, size.height - size.below, 14, 0.06)
+    if ys.log and not (name.endswith("loss") and max(values) > 30 * min(values)):
         ys = Axis(0.0, max(values) * 1.06, ys.start, ys.end)
     parts = []
     for line in lines:

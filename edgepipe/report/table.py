@@ -121,7 +121,7 @@ def latencies(lineage: Lineage, columns: int, text: Text) -> list[str]:
         ]
         for model in measured
     ]
-    return layout(head, rows, columns, text) if rows else []
+    return layout(head, rows, columns, text)
 
 
 def failures(result: RunResult, text: Text) -> list[str]:

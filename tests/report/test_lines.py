@@ -38,7 +38,11 @@ def events(run: RunResult, clock: Clock) -> Iterator[Event]:
             for step in range(5):
                 clock.now += n.seconds / 5
                 if "history" in n.outputs:
-                    numbers = {"loss": 2.3 / (step + 1), "accuracy": 0.9, "images_per_second": 1770.4}
+                    numbers = {
+                        "loss": 2.3 / (step + 1),
+                        "accuracy": 0.9,
+                        "images_per_second": 1770.4,
+                    }
                     yield NodeProgress(n.name, step + 1, 5, numbers)
         if n.name == "calibration":
             yield NodeLog(n.name, "class 7 has only 3 images", warning=True)
@@ -67,7 +71,10 @@ def test_progress_is_told_every_ten_seconds_a_node() -> None:
         listener(NodeProgress("b", second, 60, {}))
     lines = [line.split() for line in stream.getvalue().splitlines()[1:]]
     assert [line[0] for line in lines if line[2] == "a"] == ["10.0", "20.0", "30.0", "40.0", "50.0"]
-    assert [line[0] for line in lines if line[2] == "b"] == ["0.0", *(f"{i}0.0" for i in range(1, 6))]
+    assert [line[0] for line in lines if line[2] == "b"] == [
+        "0.0",
+        *(f"{i}0.0" for i in range(1, 6)),
+    ]
 
 
 def test_an_unknown_total_shows_the_numbers_only() -> None:
@@ -78,11 +85,11 @@ def test_an_unknown_total_shows_the_numbers_only() -> None:
 
 def test_each_line_of_an_error_can_be_found_by_its_node() -> None:
     stream = io.StringIO()
-    failed = replace(sample().nodes[0], status="failed", error="one\ntwo", seconds=3.0)
+    failed = replace(sample().nodes[0], status="failed", error="one\ntwo", seconds=3.25)
     Lines(stream)(NodeFinished(failed, "/runs/1/data.log"))
     tails = [line.split("  ", 1)[1].lstrip() for line in stream.getvalue().splitlines()]
     assert [" ".join(tail.split()) for tail in tails] == [
-        "0.0 failed data after 3.00 s",
+        "0.0 failed data after 3.25 s",
         "0.0 failed data one",
         "0.0 failed data two",
         "0.0 failed data log: /runs/1/data.log",
@@ -105,4 +112,4 @@ def test_nothing_in_a_run_can_steer_the_terminal_or_fake_a_line() -> None:
     listener(NodeLog("a\nb", "c\r\x1b[2Jd", warning=True))
     lines = stream.getvalue().splitlines()
     assert all(line.isprintable() for line in lines)
-    assert lines[-1].endswith("warning  a b  c\\r\\x1b[2Jd")
+    assert lines[-1].split() == ["167.4", "warning", "a", "b", "c\\r\\x1b[2Jd"]
