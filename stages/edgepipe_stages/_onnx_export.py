@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import onnx
 import torch
 from torch import Tensor, nn
+from torch.jit._trace import TracerWarning
 from torch.onnx import OnnxExporterError
 
 from edgepipe.stage import StageError
@@ -36,6 +37,15 @@ def export_onnx(
     module = module.eval()
     image = torch.zeros(interface.shape)
     _run(module, image, interface)
+    model = to_onnx(module, image, opset_version, dynamic_batch)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def to_onnx(
+    module: nn.Module, image: Tensor, opset_version: int, dynamic_batch: bool
+) -> onnx.ModelProto:
+    """`export_onnx` of a module with any one output, without a check of what it computes."""
     buffer = io.BytesIO()
     axes = {INPUT: {0: "batch"}, OUTPUT: {0: "batch"}} if dynamic_batch else None
     try:
@@ -44,13 +54,13 @@ def export_onnx(
             # and later. It says that it is deprecated, as do parts of itself.
             warnings.simplefilter("ignore", DeprecationWarning)
             # A shape that the trace fixes is right: a pipeline's models have one image size.
-            warnings.simplefilter("ignore", torch.jit.TracerWarning)
-            # Said of recurrent layers, whose first state is computed from the batch's size here.
-            warnings.filterwarnings("ignore", "Exporting a model to ONNX with a batch_size other")
+            warnings.simplefilter("ignore", TracerWarning)
+            # Remarks on its own constant folding and on recurrent layers with an open batch.
+            warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\.onnx\.")
             torch.onnx.export(
                 module,
                 (image,),
-                buffer,
+                buffer,  # type: ignore[arg-type]  the exporter by trace takes a file, too
                 dynamo=False,
                 opset_version=opset_version,
                 input_names=[INPUT],
@@ -63,7 +73,6 @@ def export_onnx(
     for node in model.graph.node:
         node.doc_string = ""
     model.graph.doc_string = model.doc_string = ""
-    onnx.checker.check_model(model, full_check=True)
     return model
 
 

@@ -137,11 +137,10 @@ def dequantize(values: NDArray[Any], scale: Any, zero_point: Any, axis: int) -> 
     """Integers as real numbers: ``(values - zero_point) * scale``, by channel along ``axis``."""
     import numpy as np
 
-    def spread(numbers: Any) -> NDArray[Any]:
-        numbers = np.asarray(numbers, np.float32).reshape(-1)
-        if numbers.size == 1:
-            return numbers
-        return numbers.reshape([-1 if i == axis else 1 for i in range(values.ndim)])
+    def spread(given: Any) -> NDArray[Any]:
+        numbers: NDArray[Any] = np.asarray(given, np.float32).reshape(-1)
+        shape = [-1 if i == axis else 1 for i in range(values.ndim)]
+        return numbers if numbers.size == 1 else numbers.reshape(shape)
 
     axis %= max(values.ndim, 1)
     result: NDArray[Any] = (values.astype(np.float32) - spread(zero_point)) * spread(scale)

@@ -98,22 +98,12 @@ class _Constants:
         if node.op_type == "DequantizeLinear":
             zero = operands[2] if len(operands) > 2 else 0
             return dequantize(operands[0], operands[1], zero, given.get("axis", 1))
-        if node.op_type == "QuantizeLinear":
-            return _quantize(operands, given.get("axis", 1))
         if node.op_type == "Transpose":
-            return np.transpose(operands[0], given.get("perm"))
+            turned: NDArray[Any] = np.transpose(operands[0], given.get("perm"))
+            return turned
         if node.op_type in ("Identity", "Cast"):
             return operands[0]
         return None
-
-
-def _quantize(operands: list[NDArray[Any]], axis: int) -> NDArray[Any]:
-    values, scale = operands[:2]
-    zero = operands[2] if len(operands) > 2 else np.zeros(1, np.uint8)
-    limits = np.iinfo(zero.dtype)
-    ones = dequantize(np.ones_like(values), scale, 0, axis)
-    shifts = -dequantize(np.zeros_like(values), 1, zero, axis)
-    return np.clip(np.round(values / ones) + shifts, limits.min, limits.max).astype(zero.dtype)
 
 
 def _product(node: onnx.NodeProto, constants: _Constants) -> Product:

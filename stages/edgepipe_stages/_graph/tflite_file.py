@@ -177,7 +177,7 @@ def _adjoint(operator: Any, type_: str) -> bool:
 
 
 def _vector(table: Any, field: str) -> NDArray[Any]:
-    """flatbuffers gives 0 for a vector that is absent."""
+    """Flatbuffers gives 0 for a vector that is absent."""
     if not getattr(table, f"{field}Length")():
         return np.zeros(0, np.int32)
     values: NDArray[Any] = getattr(table, f"{field}AsNumpy")()

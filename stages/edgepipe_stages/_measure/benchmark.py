@@ -24,6 +24,9 @@ _MOST_SLOW, _MOST_BUSY, _LEAST_RUNNING = 0.05, 0.1, 0.9
 
 _PERCENTILES = (50, 90, 99)
 
+_PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""A spinning thread that waits for a core that others use makes a call a hundred times slower."""
+
 
 def _latency_metrics() -> dict[str, Metric]:
     found = {}
@@ -57,11 +60,14 @@ class Benchmark(Stage):
             "number", "processor seconds for each second of the measurement with one thread"
         ),
         "noise": Metric(
-            "fraction", f"of calls with one thread that took over {SLOW} times as long as the fastest"
+            "fraction",
+            f"of calls with one thread that took over {SLOW} times as long as the fastest",
         ),
     }
 
-    runs: int = Field(300, ge=50, le=100_000, description="calls that are timed, at least; each one image")
+    runs: int = Field(
+        300, ge=50, le=100_000, description="calls that are timed, at least; each one image"
+    )
     warmup: int = Field(20, ge=1, le=10_000, description="calls before, at least, which are not")
     seconds: float = Field(
         20.0, gt=0, le=3600, description="for the calls of one number of threads; ends them early"
@@ -90,14 +96,14 @@ class Benchmark(Stage):
         reasons = _disturbances(found)
         if reasons:
             ctx.warn(f"noisy: {'; '.join(reasons)}")
-        model: Path = ctx.input("model")
+        model = ctx.input_paths["model"]
         numbers = _numbers(found, _payload(model, type(self)))
         ctx.save("report", {**numbers, **_details(found, reasons)})
 
     def _measure(self, ctx: Context, cpus: list[int], *, thorough: bool) -> Response:
         request = Request(
-            model=str(ctx.input("model").resolve()),
-            data=str(ctx.path("data").resolve()),
+            model=str(ctx.input_paths["model"].resolve()),
+            data=str(ctx.input_paths["data"].resolve()),
             project=str(ctx.project.resolve()),
             cpus=cpus,
             runs=self.runs,
@@ -113,6 +119,7 @@ class Benchmark(Stage):
             # -P: a module in the current folder must not stand in for an installed one.
             done = subprocess.run(
                 [sys.executable, "-P", "-m", child.__name__, str(file)],
+                env=os.environ | _PATIENT,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -195,14 +202,15 @@ def _disturbances(found: dict[int, Response]) -> list[str]:
     reasons = []
     for threads, response in found.items():
         slow, running = _slow(response), response.cpu_seconds / response.wall_seconds
-        which = f"with {threads} thread{'s' * (threads > 1)} "
-        if slow > _MOST_SLOW:
-            reasons.append(f"{which}{slow:.0%} of calls took over {SLOW} × the fastest")
-        if response.other_busy > _MOST_BUSY:
-            share = f"{response.other_busy:.0%}"
-            reasons.append(f"{which}other processes took {share} of its processors' time")
-        if running < _LEAST_RUNNING:
-            reasons.append(f"{which}it ran only {running:.0%} of the time")
+        busy = response.other_busy
+        seen = [
+            (slow > _MOST_SLOW, f"{slow:.0%} of calls took over {SLOW} × the fastest"),
+            (busy > _MOST_BUSY, f"other processes took {busy:.0%} of its processors' time"),
+            (running < _LEAST_RUNNING, f"it ran only {running:.0%} of the time"),
+        ]
+        said = ", ".join(text for wrong, text in seen if wrong)
+        if said:
+            reasons.append(f"with {threads} thread{'s' * (threads > 1)} {said}")
     return reasons
 
 

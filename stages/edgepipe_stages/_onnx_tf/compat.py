@@ -141,7 +141,7 @@ def _addons() -> dict[str, ModuleType]:
     package: Any = ModuleType("tensorflow_addons")
     package.__path__ = []
     package.seq2seq = seq2seq = ModuleType("tensorflow_addons.seq2seq")
-    seq2seq.hardmax = _hardmax  # type: ignore[attr-defined]
+    seq2seq.hardmax = _hardmax
     return {"tensorflow_addons": package, "tensorflow_addons.seq2seq": seq2seq}
 
 

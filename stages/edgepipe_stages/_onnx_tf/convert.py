@@ -15,7 +15,15 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from edgepipe.stage import StageError
 from edgepipe_stages._artifacts import Layout
-from edgepipe_stages._onnx_tf import compat, elementwise, linear, recurrent, shapes, spatial
+from edgepipe_stages._onnx_tf import (
+    compat,
+    elementwise,
+    linear,
+    recurrent,
+    reductions,
+    shapes,
+    spatial,
+)
 from edgepipe_stages._onnx_tf.fusions import fuse
 from edgepipe_stages._onnx_tf.graph import (
     Graph,
@@ -36,6 +44,7 @@ HANDLERS: dict[str, Handler] = {
     **shapes.HANDLERS,
     **spatial.HANDLERS,
     **recurrent.HANDLERS,
+    **reductions.HANDLERS,
 }
 """Operators that are converted with their layout in mind; onnx-tf converts the others."""
 

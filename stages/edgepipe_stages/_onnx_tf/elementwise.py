@@ -1,4 +1,4 @@
-"""Operators that work on each element, and reductions: in whatever order the input is stored.
+"""Operators that work on each element: in whatever order the input is stored.
 
 Some are written in the form that TensorFlow Lite's converter fuses into one operator.
 """
@@ -27,7 +27,7 @@ def _common_order(operator: Operator) -> Order:
     return next((order for order in orders if order != onnx_order(rank)), onnx_order(rank))
 
 
-def _by_onnx_tf(operator: Operator) -> None:
+def by_onnx_tf(operator: Operator) -> None:
     """onnx-tf's handler, given the inputs in their stored order."""
     order = _common_order(operator)
     tensors = {n: operator.tensors.broadcast(n, order) for n in operator.inputs if n}
@@ -48,6 +48,40 @@ def _identity(operator: Operator) -> None:
     _unary(tf.identity, operator, name in tensors.nonnegative)
 
 
+def _extremum(sign: float, operator: Operator) -> None:
+    """The largest (sign 1) or smallest (-1) of several tensors.
+
+    Not by MAXIMUM and MINIMUM: quantization makes these share the range of their result with
+    their inputs, and so cuts off what else reads those.
+    """
+    order = _common_order(operator)
+    parts = [operator.tensors.broadcast(name, order) for name in operator.inputs]
+    if not parts[0].dtype.is_floating:
+        return by_onnx_tf(operator)
+    result = parts[0]
+    for part in parts[1:]:
+        result = result + sign * tf.nn.relu(part - result if sign > 0 else result - part)
+    operator.put(result, order)
+    return None
+
+
+def _where(operator: Operator) -> None:
+    order = _common_order(operator)
+    condition, *choices = (operator.tensors.broadcast(n, order) for n in operator.inputs)
+    if choices[0].dtype.is_floating:
+        choices = [detached(choice) for choice in choices]
+    operator.put(tf.where(condition, *choices), order)
+
+
+def detached(x: tf.Tensor) -> tf.Tensor:
+    """The same tensor, with a range of its own in an int8 model.
+
+    SELECT, CONCATENATION and REDUCE_MAX are quantized with one scale for inputs and output; what
+    else reads an input would get the range of the output. A product with 1 would be removed.
+    """
+    return x * np.nextafter(np.float32(1), np.float32(2))
+
+
 def _clip(operator: Operator) -> None:
     low, high = (
         float(operator.constant(i, "a bound")) if operator.has(i) else operator.number(name, bound)
@@ -57,9 +91,15 @@ def _clip(operator: Operator) -> None:
     def clip(x: tf.Tensor) -> tf.Tensor:
         if (low, high) == (0, 6):
             return tf.nn.relu6(x)
-        x = tf.nn.relu(x) if low == 0 else x if low == -inf else tf.maximum(x, low)
-        return x if high == inf else tf.minimum(x, high)
+        if low == 0:
+            x = tf.nn.relu(x)
+        elif low > -inf:
+            x = tf.nn.relu(x - low) + low if shared else tf.maximum(x, low)
+        if high == inf:
+            return x
+        return high - tf.nn.relu(high - x) if shared and low != 0 else tf.minimum(x, high)
 
+    shared = operator.graph.is_shared(operator.inputs[0])
     _unary(clip, operator, low >= 0)
 
 
@@ -80,7 +120,7 @@ def _hard_swish(x: tf.Tensor) -> tf.Tensor:
 
 def _elu(x: tf.Tensor, alpha: float = 1.0, scale: float = 1.0, steepness: float = 1.0) -> tf.Tensor:
     """In operators with int8 kernels: TensorFlow Lite's ELU stays in float."""
-    below = alpha * tf.exp(tf.minimum(x, 0.0) * steepness) - alpha
+    below = alpha * tf.exp(tf.nn.relu(x * -1.0) * -steepness) - alpha
     y = tf.nn.relu(x) + below
     return y if scale == 1 else y * scale
 
@@ -128,7 +168,7 @@ def _pow(operator: Operator) -> None:
         # POW has no int8 kernel.
         _unary(lambda x: x * x, operator)
     else:
-        _by_onnx_tf(operator)
+        by_onnx_tf(operator)
 
 
 def _div(operator: Operator) -> None:
@@ -136,7 +176,7 @@ def _div(operator: Operator) -> None:
     tensors, (name, divisor) = operator.tensors, operator.inputs
     constant = tensors.constants.get(divisor)
     if constant is None or constant.dtype.kind != "f" or not np.all(constant):
-        return _by_onnx_tf(operator)
+        return by_onnx_tf(operator)
     order = _common_order(operator)
     inverse = f"{operator.outputs[0]}/inverse"
     tensors.constants[inverse] = np.asarray(1 / constant, constant.dtype)
@@ -159,65 +199,6 @@ def _batch_normalization(operator: Operator) -> None:
     operator.put(x + (shift - mean * factor).reshape(shape).astype(np.float32), order)
 
 
-def _reduction(function: Callable[..., Any], operator: Operator) -> None:
-    tensors, name = operator.tensors, operator.inputs[0]
-    order = tensors.order(name)
-    if operator.has(1):
-        axes = {int(a) % len(order) for a in operator.constant(1, "axes")}
-    else:
-        axes = {a % len(order) for a in operator.integers("axes", range(len(order)))}
-    keep = bool(operator.attributes.get("keepdims", 1))
-    stored = sorted(order.index(axis) for axis in axes)
-    result = function(tensors.arranged(name, order), stored, keepdims=keep)
-    if not keep:
-        kept = [axis for axis in range(len(order)) if axis not in axes]
-        order = tuple(kept.index(axis) for axis in order if axis in kept)
-    operator.put(result, order)
-
-
-def _softmax(function: Callable[..., Any], operator: Operator) -> None:
-    """Over the last stored axis, the only one that TensorFlow Lite's SOFTMAX takes."""
-    tensors, name = operator.tensors, operator.inputs[0]
-    order = tensors.order(name)
-    if operator.graph.opset < 13:
-        axis = operator.axis(1)
-        if axis != len(order) - 1:
-            return _by_onnx_tf(operator)
-    else:
-        axis = operator.axis(-1)
-    order = (*(a for a in order if a != axis), axis)
-    operator.put(function(tensors.arranged(name, order)), order)
-    return None
-
-
-def _instance_normalization(operator: Operator) -> None:
-    tensors, name = operator.tensors, operator.inputs[0]
-    scale, shift = operator.constant(1, "a scale"), operator.constant(2, "a shift")
-    order = tensors.order(name)
-    shape = [len(scale) if axis == 1 else 1 for axis in order]
-    axes = [i for i, axis in enumerate(order) if axis > 1]
-    normal = _normalized(tensors.arranged(name, order), axes, operator.number("epsilon", 1e-5))
-    operator.put(normal * scale.reshape(shape) + shift.reshape(shape), order)
-
-
-def _layer_normalization(operator: Operator) -> None:
-    tensors, name = operator.tensors, operator.inputs[0]
-    order = tensors.order(name)
-    first = operator.axis(-1)
-    axes = [i for i, axis in enumerate(order) if axis >= first]
-    result = _normalized(tensors.arranged(name, order), axes, operator.number("epsilon", 1e-5))
-    result = result * tensors.broadcast(operator.inputs[1], order)
-    if operator.has(2):
-        result = result + tensors.broadcast(operator.inputs[2], order)
-    operator.put(result, order)
-
-
-def _normalized(x: tf.Tensor, axes: list[int], epsilon: float) -> tf.Tensor:
-    centered = x - tf.reduce_mean(x, axes, keepdims=True)
-    variance = tf.reduce_mean(centered * centered, axes, keepdims=True)
-    return centered * tf.math.rsqrt(variance + epsilon)
-
-
 HANDLERS: dict[str, Handler] = {
     **dict.fromkeys(
         (
@@ -233,9 +214,7 @@ HANDLERS: dict[str, Handler] = {
             "Less",
             "LessOrEqual",
             "Log",
-            "Max",
             "Mean",
-            "Min",
             "Mul",
             "Not",
             "Reciprocal",
@@ -248,13 +227,15 @@ HANDLERS: dict[str, Handler] = {
             "Sum",
             "Tanh",
             "ThresholdedRelu",
-            "Where",
         ),
-        _by_onnx_tf,
+        by_onnx_tf,
     ),
     "Relu": partial(_unary, tf.nn.relu, nonnegative=True),
     "Sigmoid": partial(_unary, tf.nn.sigmoid, nonnegative=True),
     "Softplus": partial(_unary, _softplus, nonnegative=True),
+    "Max": partial(_extremum, 1.0),
+    "Min": partial(_extremum, -1.0),
+    "Where": _where,
     "Identity": _identity,
     "Dropout": _identity,
     "Clip": _clip,
@@ -270,12 +251,4 @@ HANDLERS: dict[str, Handler] = {
     "Pow": _pow,
     "Div": _div,
     "BatchNormalization": _batch_normalization,
-    "InstanceNormalization": _instance_normalization,
-    "LayerNormalization": _layer_normalization,
-    "ReduceMean": partial(_reduction, tf.reduce_mean),
-    "ReduceSum": partial(_reduction, tf.reduce_sum),
-    "ReduceMax": partial(_reduction, tf.reduce_max),
-    "ReduceMin": partial(_reduction, tf.reduce_min),
-    "Softmax": partial(_softmax, tf.nn.softmax),
-    "LogSoftmax": partial(_softmax, tf.nn.log_softmax),
 }

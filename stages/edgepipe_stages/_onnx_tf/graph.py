@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx.inliner import inline_local_functions
 from onnx.reference import ReferenceEvaluator
 
 from edgepipe.stage import StageError
@@ -45,6 +45,14 @@ class Graph:
         """The nodes that read a tensor."""
         return [node for node in self.nodes if name in node.input]
 
+    def producer(self, name: str) -> NodeProto | None:
+        """The node that writes a tensor; None for the image and for constants."""
+        return next((node for node in self.nodes if name in node.output), None)
+
+    def is_shared(self, name: str) -> bool:
+        """Whether more than one node reads a tensor, or it is an output too."""
+        return len(self.consumers(name)) + (name in self.outputs) > 1
+
 
 def read_graph(model: ModelProto) -> Graph:
     """The graph of a model, its batch fixed at one image.
@@ -53,7 +61,7 @@ def read_graph(model: ModelProto) -> Graph:
         StageError: the model is quantized, or has other inputs than one image of a known size.
     """
     if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
+        model = inline_local_functions(model)
     graph = model.graph
     found = Counter(node.op_type for node in graph.node if node.op_type in _QUANTIZED)
     if found:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from math import prod
 
-import numpy as np
 import tensorflow as tf
 
 from edgepipe_stages._onnx_tf.onnx_operator import Handler, Operator
-from edgepipe_stages._onnx_tf.tensors import onnx_order
+from edgepipe_stages._onnx_tf.tensors import Array, onnx_order
 
 
 def _gemm(operator: Operator) -> None:
@@ -56,7 +55,7 @@ def _matmul(operator: Operator) -> None:
         operator.put(tf.matmul(x, w, transpose_a=x_swapped, transpose_b=w_swapped))
 
 
-def _ordered(operator: Operator, matrix: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _ordered(operator: Operator, matrix: Array) -> Array:
     """A constant right operand, its rows in the order of a left one that was flattened."""
     shuffle = operator.tensors.shuffled.get(operator.inputs[0])
     return matrix if shuffle is None else matrix[shuffle]

@@ -7,6 +7,7 @@ from math import prod
 import numpy as np
 import tensorflow as tf
 
+from edgepipe_stages._onnx_tf.elementwise import detached
 from edgepipe_stages._onnx_tf.onnx_operator import Handler, Operator, UnsupportedError
 from edgepipe_stages._onnx_tf.tensors import (
     Order,
@@ -88,8 +89,25 @@ def _concat(operator: Operator) -> None:
     orders = [tensors.order(name) for name in operator.inputs]
     plain = onnx_order(len(orders[0]))
     order = next((order for order in orders if order != plain), plain)
-    parts = [tensors.arranged(name, order) for name in operator.inputs]
+    parts = [
+        detached(tensors.arranged(name, order))
+        if _shares_range(operator, name)
+        else tensors.arranged(name, order)
+        for name in operator.inputs
+    ]
     operator.put(tf.concat(parts, order.index(axis)), order)
+
+
+def _shares_range(operator: Operator, name: str) -> bool:
+    """Whether an int8 model would force the concatenation's range on more than this tensor."""
+    graph = operator.graph
+    maker = graph.producer(name)
+    return (
+        maker is not None
+        and maker.op_type in ("ReduceMax", "ReduceMin", "MaxPool", "GlobalMaxPool")
+        and graph.is_shared(maker.input[0])
+        and maker.input[0] not in operator.tensors.nonnegative
+    )
 
 
 def _split(operator: Operator) -> None:
@@ -113,7 +131,8 @@ def _slice(operator: Operator) -> None:
         axes, steps = operator.integers("axes", range(len(starts))), [1] * len(starts)
     else:
         starts, ends = (operator.constant(i, "bounds").tolist() for i in (1, 2))
-        axes = operator.constant(3, "axes").tolist() if operator.has(3) else range(len(starts))
+        every = list(range(len(starts)))
+        axes = operator.constant(3, "axes").tolist() if operator.has(3) else every
         steps = operator.constant(4, "steps").tolist() if operator.has(4) else [1] * len(starts)
     cuts = [slice(None)] * len(shape)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from edgepipe_stages._graph import Graph, Op, Product
 from edgepipe_stages._parity.distance import sqnr
 from edgepipe_stages._parity.trace import Made, TorchProduct, Trace
+from edgepipe_stages._runtime import Inspectable
 
 ENOUGH_DB = {"float32": 100.0, "float16": 60.0, "dynamic": 35.0, "int8": 30.0}
 """Above this a tensor counts as right: what is lost above it is the precision's own rounding."""
@@ -27,13 +28,6 @@ JUMP_DB = 6.0
 
 SAME_WEIGHTS = 0.95
 """Weights less similar than this are other weights; int8 rounding keeps them above 0.99."""
-
-
-class Tensors(Protocol):
-    """A runtime that shows tensors within its graph."""
-
-    def tensors(self, names: Sequence[str], images: NDArray[np.float32]) -> dict[str, Any]:
-        """Tensors by name, for all images."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +88,7 @@ class Comparison:
 
 def compare(
     original: Trace,
-    graph: Graph,
-    runtime: Tensors,
+    runtime: Inspectable,
     images: NDArray[np.float32],
     precision: str,
 ) -> Comparison:
@@ -103,11 +96,11 @@ def compare(
 
     Args:
         original: what the PyTorch model computed for the images.
-        graph: the other model's operators.
         runtime: the other model, open.
         images: the same images, normalized, in the other model's layout.
         precision: a key of `ENOUGH_DB`.
     """
+    graph = runtime.graph()
     pairs = pair_products(original.products, graph)
     points = [(_product(op).data, product.data) for op, product, _ in pairs]
     points.append((graph.output, original.output))
@@ -215,15 +208,13 @@ def _blame(graph: Graph, layers: Sequence[Layer], event: _Event) -> Divergence:
     if culprit:
         return _divergence(culprit, event)
     op = graph.producer(event.tensor)
-    cause = "the products before it are right: look at its operation or the range of its output"
+    cause = "the products before it are right: look at what lies between them and it"
     return Divergence(
         event.made.path, str(op) if op else "the input", event.before_db, event.after_db, cause
     )
 
 
-def _culprit(
-    graph: Graph, layers: Sequence[Layer], event: _Event, least: float
-) -> Layer | None:
+def _culprit(graph: Graph, layers: Sequence[Layer], event: _Event, least: float) -> Layer | None:
     """The worst of the products that feed a tensor and lose at least so much themselves."""
     feeding = {op.outputs[0] for op in graph.feeding(event.tensor)}
     losses = [

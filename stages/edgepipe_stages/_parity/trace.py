@@ -67,9 +67,9 @@ def trace(module: nn.Module, images: NDArray[np.float32]) -> Trace:
     return Trace(recorder.products, recorder.made[id(output)])
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.path: list[str] = [""]
         self.products: list[TorchProduct] = []
         self.made: dict[int, Made] = {}
@@ -80,9 +80,7 @@ class _Recorder(TorchDispatchMode):
     def start(self, image: Tensor) -> None:
         self._keep(image, Made("", "image", image.numpy()), -1)
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
         operands = list(_tensors(args)) + list(_tensors(list((kwargs or {}).values())))

@@ -82,8 +82,10 @@ class ChannelPruner:
                 ).step()
             except Exception as error:
                 raise StageError(
-                    f"the network cannot be pruned: {type(error).__name__}: {error}",
-                    "name the layers to leave as they are in 'ignore', or use prune.magnitude",
+                    "torch-pruning cannot follow the channels through the network:"
+                    f" {type(error).__name__}: {error}",
+                    "reshapes that mix channels, such as ShuffleNet's shuffle, are beyond it;"
+                    " prune.magnitude takes any network",
                 ) from error
         for parameter, flag in zip(module.parameters(), trained, strict=True):
             parameter.requires_grad_(flag)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from edgepipe_stages._graph import Graph
+
 UserObject = Callable[[str], Any]
 
 
@@ -49,6 +51,21 @@ class Runtime(ABC):
     @abstractmethod
     def macs_and_parameters(self) -> tuple[int, int]:
         """Multiply-accumulate operations for one image, and how many weights and biases."""
+
+
+class Inspectable(Runtime):
+    """A runtime that shows what is inside its model."""
+
+    @abstractmethod
+    def graph(self) -> Graph:
+        """The model's operators."""
+
+    @abstractmethod
+    def tensors(self, names: Sequence[str], images: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """Tensors of the graph by name, for all images.
+
+        Integers that stand for real numbers by a scale come as these; others as they are.
+        """
 
 
 def runtime_of(model: Path) -> type[Runtime]:

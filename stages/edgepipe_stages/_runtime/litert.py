@@ -11,10 +11,11 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
 from edgepipe.stage import StageError
-from edgepipe_stages._runtime import Runtime, UserObject
+from edgepipe_stages._graph import Graph
+from edgepipe_stages._runtime import Inspectable, UserObject
 
 
-class LiteRT(Runtime):
+class LiteRT(Inspectable):
     """A TFLite file with one input and one output; integers in and out are scaled here."""
 
     def __init__(self, model: Path, threads: int, user_object: UserObject) -> None:
@@ -42,6 +43,11 @@ class LiteRT(Runtime):
 
         return run
 
+    def graph(self) -> Graph:
+        from edgepipe_stages._graph.tflite_file import File
+
+        return File(self.path).read()
+
     def macs_and_parameters(self) -> tuple[int, int]:
         from edgepipe_stages._graph.tflite_file import File
 
@@ -50,10 +56,7 @@ class LiteRT(Runtime):
         return graph.macs(file.shapes()), graph.parameters
 
     def tensors(self, names: Sequence[str], images: NDArray[np.float32]) -> dict[str, Any]:
-        """Tensors of the graph by number, as real numbers, for all images.
-
-        Run by the reference kernels, which keep every tensor.
-        """
+        # Delegates keep their tensors to themselves; the kernels built in can keep all.
         interpreter = self._open(
             experimental_preserve_all_tensors=True,
             experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
@@ -92,6 +95,7 @@ def stored(values: NDArray[np.float32], details: dict[str, Any]) -> NDArray[Any]
 def real(values: NDArray[Any], details: dict[str, Any]) -> NDArray[np.float32]:
     """A tensor's integers as real numbers: ``(value - zero_point) * scale``."""
     scale, zero_point = details["quantization"]
+    numbers: NDArray[np.float32] = values.astype(np.float32)
     if np.issubdtype(values.dtype, np.integer) and scale:
-        return (values.astype(np.float32) - zero_point) * np.float32(scale)
-    return values.astype(np.float32)
+        numbers = (numbers - np.float32(zero_point)) * np.float32(scale)
+    return numbers

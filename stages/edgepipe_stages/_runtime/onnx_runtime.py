@@ -11,10 +11,11 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edgepipe.stage import StageError
-from edgepipe_stages._runtime import Runtime, UserObject, in_batches
+from edgepipe_stages._graph import Graph
+from edgepipe_stages._runtime import Inspectable, UserObject, in_batches
 
 
-class OnnxRuntime(Runtime):
+class OnnxRuntime(Inspectable):
     """An ONNX file with one input and one output."""
 
     def __init__(self, model: Path, threads: int, user_object: UserObject) -> None:
@@ -35,10 +36,13 @@ class OnnxRuntime(Runtime):
         feed = {self.input.name: image}
         return lambda: self.session.run(None, feed)
 
-    def macs_and_parameters(self) -> tuple[int, int]:
+    def graph(self) -> Graph:
         from edgepipe_stages._graph import onnx_file
 
-        graph = onnx_file.read(onnx_file.load(self.path))
+        return onnx_file.read(onnx_file.load(self.path))
+
+    def macs_and_parameters(self) -> tuple[int, int]:
+        graph = self.graph()
         names = [name for name in graph.measured_tensors() if name != self.input.name]
         image = np.zeros([n if isinstance(n, int) else 1 for n in self.input.shape], np.float32)
         found = zip(names, self._run(names, image), strict=True)
@@ -46,7 +50,6 @@ class OnnxRuntime(Runtime):
         return graph.macs(shapes) // len(image), graph.parameters
 
     def tensors(self, names: Sequence[str], images: NDArray[np.float32]) -> dict[str, Any]:
-        """Tensors of the graph by name, real or integer, for all images."""
         inner = [name for name in names if name != self.input.name]
         values = in_batches(lambda part: self._run(inner, part), images, self.batch)
         found = dict(zip(inner, values, strict=True))
@@ -73,8 +76,6 @@ class OnnxRuntime(Runtime):
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         try:
-            return onnxruntime.InferenceSession(
-                model, options, providers=["CPUExecutionProvider"]
-            )
+            return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions share no base
             raise StageError(f"ONNX Runtime does not take {self.path.name}: {error}") from error

@@ -21,7 +21,8 @@ class PyTorch(Runtime):
     def __init__(self, model: Path, threads: int, user_object: UserObject) -> None:
         torch.set_num_threads(threads)
         self.interface: Interface = TorchModel.interface(model)
-        self.module = load_model(model, user_object).to(memory_format=torch.channels_last)
+        module = load_model(model, user_object)
+        self.module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def scores(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +29,7 @@ class TensorFlow(Runtime):
         self._batch = spec.shape[0]
 
     def scores(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        [result] = in_batches(
-            lambda part: [value.numpy() for value in self._run(part).values()], images, self._batch
-        )
+        [result] = in_batches(self._run, images, self._batch)
         return result.astype(np.float32, copy=False)
 
     def step(self, image: NDArray[np.float32]) -> Callable[[], object]:
@@ -39,8 +38,5 @@ class TensorFlow(Runtime):
     def macs_and_parameters(self) -> tuple[int, int]:
         raise StageError("a SavedModel's operators are not counted", "convert it to TFLite first")
 
-    def _run(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        result: dict[str, NDArray[np.float32]] = self._call(
-            **{self._input: self._tensor(images)}
-        )
-        return result
+    def _run(self, images: NDArray[np.float32]) -> list[Any]:
+        return [v.numpy() for v in self._call(**{self._input: self._tensor(images)}).values()]

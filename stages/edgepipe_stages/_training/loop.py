@@ -34,10 +34,7 @@ class History:
 
 
 class Loop:
-    """Trains a module epoch by epoch; `state_dict` is all that decides the next one.
-
-    The module becomes channels-last, which is the faster layout for convolutions on processors.
-    """
+    """Trains a module epoch by epoch; `state_dict` is all that decides the next one."""
 
     def __init__(
         self,
@@ -52,7 +49,7 @@ class Loop:
         """Prepare a training.
 
         Args:
-            module: trained in place.
+            module: trained in place, in the layout of the images.
             images: the training split; a part is kept apart to choose the best weights.
             settings: of the training.
             loss: what is minimized.
@@ -62,7 +59,7 @@ class Loop:
         Raises:
             StageError: too few images.
         """
-        self.module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.module = module
         self.settings = settings
         self.loss = loss
         self.constraint = constraint

@@ -12,6 +12,7 @@ from edgepipe_stages import Interface, Split, TorchModel
 from edgepipe_stages._torch_model import load_model
 from edgepipe_stages._training.evaluate import evaluate
 from edgepipe_stages._training.images import Images
+from edgepipe_stages._training.layout import arranged, choose_layout
 from edgepipe_stages._training.losses import Loss, cross_entropy, distillation
 from edgepipe_stages._training.precision import uses_bfloat16
 from edgepipe_stages._training.settings import Distillation, FineTuning
@@ -29,7 +30,8 @@ class Teacher:
         self.interface = TorchModel.interface(path)
         _check_same_task(self.interface, student)
         module = load_model(path, ctx.user_object).requires_grad_(False)
-        self.module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.layout = choose_layout(module, self.interface)
+        self.module = module
         self.bfloat16 = uses_bfloat16("auto", self.module)
         own = torch.tensor([self.interface.mean, self.interface.std])[:, :, None, None]
         its = torch.tensor([student.mean, student.std])[:, :, None, None]
@@ -42,6 +44,7 @@ class Teacher:
         """Scores, float32, N × classes."""
         if not self.same:
             images = images * self.scale + self.shift
+        images = arranged(images, self.layout)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
             scores: Tensor = self.module(images)
         return scores.float()
@@ -57,7 +60,7 @@ class Teacher:
 
     def accuracy(self, split: Split) -> float:
         """Of a split, a fraction."""
-        return evaluate(self.module, Images.of(split, self.interface))[0]
+        return evaluate(self.module, Images.of(split, self.interface, self.layout))[0]
 
 
 def fine_tuning_loss(ctx: Context, student: Interface, settings: FineTuning) -> Loss:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
-from edgepipe_stages._zoo._layers import divisible, initialize, strides
+from edgepipe_stages._zoo._layers import divisible, strides
 
 _FIRES = [
     # squeezed channels, channels of each of the two expansions, a pool before it
@@ -44,7 +46,10 @@ class Fire(nn.Module):
 
 
 class SqueezeNet(nn.Module):
-    """Fire modules and pools; the classifier is a convolution. There is no batch norm."""
+    """Fire modules and pools; the classifier is a convolution.
+
+    There is no batch norm: it wants a learning rate of at most 0.0005 (AdamW).
+    """
 
     def __init__(
         self, classes: int, channels: int, width: float, unstrided: int, dropout: float | None
@@ -71,8 +76,12 @@ class SqueezeNet(nn.Module):
             nn.ReLU(inplace=True),
             nn.AdaptiveAvgPool2d(1),
         )
-        initialize(self)
-        nn.init.normal_(self.classifier[1].weight, 0, 0.01)  # type: ignore[arg-type]
+        # Without batch norm, only weights that keep the signal's size train at all.
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_uniform_(module.weight)
+                nn.init.zeros_(cast("Tensor", module.bias))
+        nn.init.normal_(cast("Tensor", self.classifier[1].weight), 0, 0.01)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.classifier(self.features(x))

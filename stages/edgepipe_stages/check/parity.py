@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
-from edgepipe.stage import Context, Field, Literal, Metric, Metrics, Stage, StageError
+from edgepipe.stage import Context, Field, Metric, Metrics, Stage, StageError
 from edgepipe_stages import Dataset, ImageDataset, Model, Split, TorchModel
 
 if TYPE_CHECKING:
@@ -127,7 +127,9 @@ class Parity(Stage):
                 message, "check the ONNX or the TFLite model to see which layer diverges first"
             )
         if not compared.layers:
-            return StageError(message, "none of its layers could be paired with the PyTorch model's")
+            return StageError(
+                message, "none of its layers could be paired with the PyTorch model's"
+            )
         if compared.first:
             return StageError(f"{message}; {compared.first}", "each layer is in the node's log")
         lowest = min(compared.layers, key=lambda layer: _level(layer.output_db))
@@ -150,26 +152,18 @@ def _layers(
     """Compare the layers of ONNX and TFLite models; None for others."""
     from edgepipe_stages._parity.divergence import compare
     from edgepipe_stages._parity.trace import trace
+    from edgepipe_stages._runtime import Inspectable
     from edgepipe_stages._runtime.pytorch import PyTorch
 
     reference, own = runtimes
-    graph: Any
-    if (paths[1] / "model.onnx").is_file():
-        from edgepipe_stages._graph import onnx_file
-
-        graph = onnx_file.read(onnx_file.load(paths[1] / "model.onnx"))
-    elif (paths[1] / "model.tflite").is_file():
-        from edgepipe_stages._graph.tflite_file import File
-
-        graph = File(paths[1] / "model.tflite").read()
-    else:
+    if not isinstance(own, Inspectable):
         return None
     assert isinstance(reference, PyTorch)
     first, second = (Model.interface(path) for path in paths)
     # All activations of all layers are kept at once: some 0.5 GB for a few large images.
     images = split.images[: max(2, min(16, 200_000 // (first.height * first.width)))]
     original = trace(reference.module, first.normalize(images))
-    return compare(original, graph, own, second.normalize(images), precision)
+    return compare(original, own, second.normalize(images), precision)
 
 
 def _level(db: float | None) -> float:

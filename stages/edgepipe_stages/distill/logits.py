@@ -43,6 +43,7 @@ class DistillLogits(Training, Distillation, Stage):
         from edgepipe_stages._training.evaluate import evaluate
         from edgepipe_stages._training.fit import curves, fit
         from edgepipe_stages._training.images import Images
+        from edgepipe_stages._training.layout import choose_layout
         from edgepipe_stages._training.start import starting_point
         from edgepipe_stages._training.teacher import Teacher
 
@@ -50,10 +51,11 @@ class DistillLogits(Training, Distillation, Stage):
         data: Dataset = ctx.input("data")
         module, description = starting_point(ctx, self.model, ctx.path("init"), data.interface)
         interface = Interface.from_json(description["interface"])
+        layout = choose_layout(module, interface)
         teacher = Teacher(ctx, ctx.input("teacher"), interface)
         loss = teacher.loss(self, self.label_smoothing)
-        history = fit(ctx, module, Images.of(data.train, interface), self, loss=loss)
-        accuracy, _ = evaluate(module, Images.of(data.test, interface))
+        history = fit(ctx, module, Images.of(data.train, interface, layout), self, loss=loss)
+        accuracy, _ = evaluate(module, Images.of(data.test, interface, layout))
         save_model(ctx.output("model"), module, description)
         numbers = {"accuracy": accuracy, "teacher_accuracy": teacher.accuracy(data.test)}
         ctx.save("history", {**numbers, "curves": curves(history)})

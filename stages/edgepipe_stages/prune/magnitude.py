@@ -44,15 +44,18 @@ class PruneMagnitude(FineTuning, Stage):
         from edgepipe_stages._training.evaluate import evaluate
         from edgepipe_stages._training.fit import curves, fit
         from edgepipe_stages._training.images import Images
+        from edgepipe_stages._training.layout import choose_layout
         from edgepipe_stages._training.teacher import fine_tuning_loss
 
         prepare_torch(ctx.seed, ctx.threads)
         data: Dataset = ctx.input("data")
         source = ctx.input("model")
         interface = TorchModel.interface(source)
-        train, test = Images.of(data.train, interface), Images.of(data.test, interface)
         loss = fine_tuning_loss(ctx, interface, self)
         module = load_model(source, ctx.user_object)
+        layout = choose_layout(module, interface)
+        train = Images.of(data.train, interface, layout)
+        test = Images.of(data.test, interface, layout)
         skip = output_layers(module, interface) if self.skip_classifier else []
         mask = Mask.smallest(module, self.sparsity, self.scope, skip)
         mask.apply()

@@ -84,6 +84,7 @@ class PruneStructured(FineTuning, Stage):
         from edgepipe_stages._training.evaluate import evaluate
         from edgepipe_stages._training.fit import curves, fit
         from edgepipe_stages._training.images import Images
+        from edgepipe_stages._training.layout import choose_layout
         from edgepipe_stages._training.teacher import fine_tuning_loss
 
         prepare_torch(ctx.seed, ctx.threads)
@@ -91,9 +92,11 @@ class PruneStructured(FineTuning, Stage):
         source = ctx.input("model")
         description = TorchModel.describe(source)
         interface = TorchModel.interface(source)
-        train, test = Images.of(data.train, interface), Images.of(data.test, interface)
         loss = fine_tuning_loss(ctx, interface, self)
         module = load_model(source, ctx.user_object)
+        layout = choose_layout(module, interface)
+        train = Images.of(data.train, interface, layout)
+        test = Images.of(data.test, interface, layout)
         macs_before, parameters_before = macs_and_params(module, interface)
         pruner = ChannelPruner(
             interface, importance=self.importance, round_to=self.round_to, ignore=self.ignore

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
-from edgepipe.stage import Context, Field, Literal, Metric, Metrics, Stage
+from edgepipe.stage import Context, Field, Metric, Metrics, Stage
 from edgepipe_stages import Calibration, Dataset, ImageDataset, OnnxModel
 
 

@@ -35,13 +35,15 @@ class TrainClassifier(Training, Stage):
         from edgepipe_stages._training.evaluate import evaluate
         from edgepipe_stages._training.fit import curves, fit
         from edgepipe_stages._training.images import Images
+        from edgepipe_stages._training.layout import choose_layout
         from edgepipe_stages._training.start import starting_point
 
         prepare_torch(ctx.seed, ctx.threads)
         data: Dataset = ctx.input("data")
         module, description = starting_point(ctx, self.model, ctx.path("init"), data.interface)
         interface = Interface.from_json(description["interface"])
-        history = fit(ctx, module, Images.of(data.train, interface), self)
-        accuracy, _ = evaluate(module, Images.of(data.test, interface))
+        layout = choose_layout(module, interface)
+        history = fit(ctx, module, Images.of(data.train, interface, layout), self)
+        accuracy, _ = evaluate(module, Images.of(data.test, interface, layout))
         save_model(ctx.output("model"), module, description)
         ctx.save("history", {"accuracy": accuracy, "curves": curves(history)})

@@ -1,0 +1,53 @@
+"""A user's networks: what pruning has to follow, and what it cannot."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Branches(nn.Module):
+    """A residual, a concatenation, a shared width, a depthwise convolution and a flatten."""
+
+    def __init__(self, num_classes: int, channels: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(channels, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16))
+        self.left = nn.Conv2d(16, 16, 3, 1, 1)
+        self.right = nn.Sequential(nn.Conv2d(16, 16, 3, 1, 1, groups=16), nn.Conv2d(16, 24, 1))
+        self.mix = nn.Sequential(nn.Conv2d(40, 32, 1, bias=False), nn.BatchNorm2d(32))
+        self.hidden = nn.Linear(32 * 4, 32)
+        self.head = nn.Linear(32, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).relu()
+        x = torch.cat([x + self.left(x), self.right(x)], 1)
+        x = nn.functional.adaptive_avg_pool2d(self.mix(x).relu(), 2)
+        scores: Tensor = self.head(self.hidden(x.flatten(1)).relu())
+        return scores
+
+
+class FixedSize(nn.Module):
+    """Writes down a size that pruning changes."""
+
+    def __init__(self, num_classes: int, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, 16, 3, 2, 1)
+        self.mix = nn.Conv2d(16, 16, 3, 2, 1)
+        self.head = nn.Linear(16 * 16, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.mix(self.conv(x).relu()).relu()
+        scores: Tensor = self.head(x.view(-1, 16 * 16))
+        return scores
+
+
+class OnlyScores(nn.Module):
+    """Has nothing but the layer that gives the scores."""
+
+    def __init__(self, num_classes: int, channels: int, height: int, width: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(channels * height * width, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.head(x.flatten(1))
+        return scores
