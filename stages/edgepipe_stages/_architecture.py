@@ -27,10 +27,10 @@ class Architecture(Params):
     width: float = Field(
         1.0, ge=0.05, le=4, description="multiplies the channels of every layer; our own only"
     )
-    stem: Literal["auto", "imagenet", "small"] = Field(
+    stem: Literal["auto", "imagenet", "reduced", "small"] = Field(
         "auto",
-        description="imagenet: the published strides; small: without the first two, for images"
-        " of about 32 pixels; auto: by the image's size. Our own only",
+        description="imagenet: the published strides; reduced: without the first; small: without"
+        " the first two, for images of about 32 pixels; auto: by the image's size. Our own only",
     )
     activation: Literal["default", "relu", "relu6", "hardswish"] = Field(
         "default", description="replaces all activations but gates; our own only"
@@ -48,10 +48,15 @@ class Architecture(Params):
         prefix, colon, _ = self.arch.partition(":")
         return prefix if colon else "zoo"
 
+    @property
+    def distributions(self) -> tuple[str, ...]:
+        """The distributions that define it, whose versions enter the key."""
+        return _needed(self.library) if self.library in LIBRARIES else ()
+
     def unstrided(self, height: int, width: int) -> int:
         """How many of the first strides are left out for images of this size, in pixels."""
         if self.stem != "auto":
-            return 2 if self.stem == "small" else 0
+            return {"imagenet": 0, "reduced": 1, "small": 2}[self.stem]
         side = min(height, width)
         return 2 if side <= SMALL_SIDE else 1 if side <= 2 * SMALL_SIDE else 0
 

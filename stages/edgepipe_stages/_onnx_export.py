@@ -11,7 +11,6 @@ import onnx
 import torch
 from torch import Tensor, nn
 from torch.jit._trace import TracerWarning
-from torch.onnx import OnnxExporterError
 
 from edgepipe.stage import StageError
 from edgepipe_stages import Interface
@@ -60,15 +59,15 @@ def to_onnx(
             torch.onnx.export(
                 module,
                 (image,),
-                buffer,  # type: ignore[arg-type]  the exporter by trace takes a file, too
+                buffer,  # type: ignore[arg-type]  # the exporter by trace takes a file, too
                 dynamo=False,
                 opset_version=opset_version,
                 input_names=[INPUT],
                 output_names=[OUTPUT],
                 dynamic_axes=axes,
             )
-    except OnnxExporterError as error:
-        raise _unsupported(module, image, error, opset_version) from error
+    except RuntimeError as error:
+        raise _unsupported(module, image, error, opset_version, dynamic_batch) from error
     model = onnx.load_from_string(buffer.getvalue())
     for node in model.graph.node:
         node.doc_string = ""
@@ -96,19 +95,22 @@ def _run(module: nn.Module, image: Tensor, interface: Interface) -> None:
 
 
 def _unsupported(
-    module: nn.Module, image: Tensor, error: OnnxExporterError, opset_version: int
+    module: nn.Module, image: Tensor, error: RuntimeError, opset_version: int, dynamic_batch: bool
 ) -> StageError:
     found = re.search(r"operator '([\w:]+)'", str(error))
     if not found:
+        reason = re.split(r"\.* Please feel free|\s*\[Caused by|\n", str(error).strip())[0]
         return StageError(
-            f"torch cannot export the model to ONNX: {str(error).strip().splitlines()[0]}",
-            "look at the operator that it names",
+            f"torch cannot export the model to ONNX: {reason}",
+            "set dynamic_batch: false, which makes every size a constant"
+            if dynamic_batch
+            else "write the operator that it names in another way",
         )
     operator = found[1]
     places = (
         ", ".join(dict.fromkeys(_callers(module, image, operator))) or "a function of the model"
     )
-    newer = re.search(r"opset version (\d+)", str(error).partition("support")[2])
+    newer = re.search(r"added in version (\d+)", str(error))
     hint = (
         f"set opset_version: {newer[1]}, which has it, if nothing after this stage minds"
         if newer

@@ -124,9 +124,10 @@ def _unsupported(message: str) -> StageError:
     layers = sorted(set(re.findall(r'loc\((?:fused\["[^"]*", )?"([^"@]+)', message)))
     where = f", in {', '.join(layers[:5])}" if layers else ""
     if not operators:
-        first = next((line for line in message.splitlines() if line.strip()), "no message")
+        lines = [line.strip() for line in message.splitlines() if line.strip()]
         return StageError(
-            f"TensorFlow's converter failed: {first}", "its whole message is in the node's log"
+            f"TensorFlow's converter failed: {lines[0] if lines else 'without a message'}",
+            "\n".join(lines[1:6]),
         )
     return StageError(
         f"TensorFlow Lite has no operator {', '.join(operators)}{where}",

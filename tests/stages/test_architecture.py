@@ -91,7 +91,14 @@ def test_parameters_are_bounded(params: Mapping[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("stem", "side", "unstrided"),
-    [("auto", 32, 2), ("auto", 64, 1), ("auto", 224, 0), ("imagenet", 32, 0), ("small", 224, 2)],
+    [
+        ("reduced", 32, 1),
+        ("auto", 32, 2),
+        ("auto", 64, 1),
+        ("auto", 224, 0),
+        ("imagenet", 32, 0),
+        ("small", 224, 2),
+    ],
 )
 def test_the_stem_follows_the_image(stem: str, side: int, unstrided: int) -> None:
     assert parse({"arch": "resnet8", "stem": stem}).unstrided(side, side + 40) == unstrided

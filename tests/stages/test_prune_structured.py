@@ -185,7 +185,11 @@ def test_a_pruned_model_is_pruned_again_and_fine_tuned(
         ("shufflenet_v2", {"ratio": 0.5}, "torch-pruning cannot follow the channels"),
         (USER + "OnlyScores", {"ratio": 0.5}, "no channel could be removed"),
         (USER + "OnlyScores", {"macs_ratio": 0.5}, "pruning cannot bring the network down to"),
-        (USER + "Branches", {"ratio": 0.5, "ignore": ["lefft"]}, "no layer of the network is called"),
+        (
+            USER + "Branches",
+            {"ratio": 0.5, "ignore": ["lefft"]},
+            "no layer of the network is called",
+        ),
         (USER + "Branches", {"macs_ratio": 0.9999}, "pruning cannot bring the network down to"),
     ],
 )

@@ -15,6 +15,7 @@ from edgepipe_stages import Dataset, ImageDataset, Interface
 from edgepipe_stages._training.augment import augmented
 from edgepipe_stages._training.evaluate import evaluate
 from edgepipe_stages._training.images import Images
+from edgepipe_stages._training.layout import arranged, choose_layout
 from edgepipe_stages._training.losses import cross_entropy, distillation
 from edgepipe_stages._training.optimizer import optimizer_of
 from edgepipe_stages._training.precision import has_groups, uses_bfloat16
@@ -214,3 +215,42 @@ def test_evaluation_counts_and_keeps_the_mode(data: Dataset) -> None:
     assert accuracy == 0.7
     assert loss == pytest.approx(0.3 * 50, rel=1e-3)
     assert oracle.training
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_network_that_views_what_a_convolution_gives(channels: int) -> None:
+    """Its user wrote x.view(…), which channels-last does not allow, for one channel neither."""
+
+    class Views(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Conv2d(channels, 4, 3, 2, 1)
+            self.second = nn.Conv2d(4, 4, 3, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.second(self.first(x))
+            return x.view(len(x), -1)
+
+    interface = Interface(8, 12, channels, (0.0,) * channels, (1.0,) * channels, ("a", "b"))
+    views = Views()
+    layout = choose_layout(views, interface)
+    assert layout == torch.contiguous_format
+    pixels = torch.zeros(5, 8, 12, channels, dtype=torch.uint8)
+    images = Images(pixels, torch.zeros(5, dtype=torch.int64), interface, layout)
+    views(images.normalized(pixels)).sum().backward()
+    assert images.normalized(pixels).stride() == (96 * channels, 96, 12, 1)
+
+
+def test_a_network_that_runs_with_channels_last_gets_it(data: Dataset) -> None:
+    convolution = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()).train()
+    assert choose_layout(convolution, data.interface) == torch.channels_last
+    assert convolution[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert convolution.training
+    image = arranged(torch.zeros(2, 3, 4, 4), torch.channels_last)
+    assert image.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_network_for_other_images(data: Dataset) -> None:
+    with pytest.raises(StageError, match="does not run on images of 16 × 16 × 3") as caught:
+        choose_layout(nn.Sequential(nn.Flatten(), nn.Linear(10, 2)), data.interface)
+    assert "image_size" in caught.value.render()

@@ -87,7 +87,7 @@ class Graph:
         return self._producers().get(tensor)
 
     def feeding(self, tensor: str) -> list[Op]:
-        """The products that a tensor depends on with no other product between."""
+        """The products with weights that a tensor depends on, with no other such between."""
         producers = self._producers()
         found: dict[str, Op] = {}
         seen: set[str] = set()
@@ -98,7 +98,7 @@ class Graph:
             if name in seen or op is None:
                 continue
             seen.add(name)
-            if op.product:
+            if op.product and op.product.weight is not None:
                 found[op.outputs[0]] = op
             else:
                 waiting += op.inputs

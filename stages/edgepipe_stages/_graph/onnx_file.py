@@ -40,13 +40,16 @@ def load(path: Path) -> onnx.ModelProto:
     """
     try:
         model = onnx.load(path, load_external_data=False)
-        onnx.checker.check_model(model)
-    except Exception as error:  # protobuf's and onnx's errors share no base
+    except Exception as error:  # protobuf's errors share no base that onnx names
         raise StageError(f"{path.name} is not a valid ONNX model: {error}") from error
     if any(tensor.external_data for tensor in model.graph.initializer):
         raise StageError(
             f"{path.name} keeps its weights in another file", "save it with the weights inside"
         )
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise StageError(f"{path.name} is not a valid ONNX model: {error}") from error
     return model
 
 

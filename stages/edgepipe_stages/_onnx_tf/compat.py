@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, defs, helper
+from onnx import NodeProto, TensorProto, defs, helper
 
 from edgepipe_stages._tensorflow import import_tensorflow
 
@@ -86,6 +86,15 @@ def select(op_type: str, opset: int) -> Any:
     return handler
 
 
+def onnx_node(node: NodeProto) -> Any:
+    """The node in the form that the handlers take."""
+    # Without the handlers, importing any part of onnx-tf fails.
+    handlers()
+    from onnx_tf.pb_wrapper import OnnxNode
+
+    return OnnxNode(node)
+
+
 def _version(op_type: str, opset: int) -> int | None:
     handler = handlers().get(op_type)
     if handler is None or not defs.has(op_type, max_inclusive_version=opset):
@@ -102,17 +111,18 @@ def _stand_ins() -> Iterator[None]:
     mapping = _mapping()
     modules = {"onnx.mapping": mapping} | _addons() | _probability()
     replaced = {name: sys.modules.get(name) for name in modules}
-    attributes = [(owner, hasattr(owner, "mapping")) for owner in (onnx, helper)]
+    owners: tuple[Any, ...] = (onnx, helper)
+    attributes = [(owner, hasattr(owner, "mapping")) for owner in owners]
     sys.modules.update(modules)
     for owner, had in attributes:
         if not had:
-            owner.mapping = mapping  # type: ignore[attr-defined]
+            owner.mapping = mapping
     try:
         yield
     finally:
         for owner, had in attributes:
             if not had:
-                del owner.mapping  # type: ignore[attr-defined]
+                del owner.mapping
         for name, module in replaced.items():
             if module is None:
                 del sys.modules[name]
@@ -120,7 +130,7 @@ def _stand_ins() -> Iterator[None]:
                 sys.modules[name] = module
 
 
-def _mapping() -> ModuleType:
+def _mapping() -> Any:
     """onnx.mapping as of onnx 1.12, for the element types that numpy knows."""
     module: Any = ModuleType("onnx.mapping")
     types = [t for t in TensorProto.DataType.values() if t != TensorProto.UNDEFINED]
@@ -140,7 +150,8 @@ def _mapping() -> ModuleType:
 def _addons() -> dict[str, ModuleType]:
     package: Any = ModuleType("tensorflow_addons")
     package.__path__ = []
-    package.seq2seq = seq2seq = ModuleType("tensorflow_addons.seq2seq")
+    seq2seq: Any = ModuleType("tensorflow_addons.seq2seq")
+    package.seq2seq = seq2seq
     seq2seq.hardmax = _hardmax
     return {"tensorflow_addons": package, "tensorflow_addons.seq2seq": seq2seq}
 
@@ -154,8 +165,9 @@ def _hardmax(logits: Any, name: str | None = None) -> Any:
 def _probability() -> dict[str, ModuleType]:
     package: Any = ModuleType("tensorflow_probability")
     package.__path__ = []
-    package.distributions = distributions = ModuleType("tensorflow_probability.distributions")
-    distributions.Bernoulli = _Bernoulli  # type: ignore[attr-defined]
+    distributions: Any = ModuleType("tensorflow_probability.distributions")
+    package.distributions = distributions
+    distributions.Bernoulli = _Bernoulli
     return {
         "tensorflow_probability": package,
         "tensorflow_probability.distributions": distributions,

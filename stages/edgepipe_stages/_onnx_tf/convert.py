@@ -32,7 +32,6 @@ from edgepipe_stages._onnx_tf.graph import (
     inputs_to_attributes,
     layer,
     read_graph,
-    refuse_unknown,
     unsupported,
 )
 from edgepipe_stages._onnx_tf.onnx_operator import Handler, Operator, UnsupportedError
@@ -65,8 +64,13 @@ def write_saved_model(model: ModelProto, folder: Path, layout: Layout) -> None:
         StageError: names the operators that cannot be converted, and their layers.
     """
     graph = fuse(read_graph(model))
-    for_onnx_tf = {n.op_type for n in computed(graph) if compat.has_handler(n.op_type, graph.opset)}
-    refuse_unknown(graph, HANDLERS.keys() | for_onnx_tf)
+    unknown = [
+        (node, "")
+        for node in computed(graph)
+        if node.op_type not in HANDLERS and not compat.has_handler(node.op_type, graph.opset)
+    ]
+    if unknown:
+        raise unsupported(unknown)
     definition = tf.Graph()
     with definition.as_default():
         tensors = Tensors(dict(graph.constants))
@@ -106,12 +110,7 @@ def _convert(node: NodeProto, graph: Graph, tensors: Tensors) -> None:
 
 
 def _by_onnx_tf(operator: Operator) -> None:
-    handler = compat.select(operator.type, operator.graph.opset)
-    try:
-        results = handler.handle(operator.onnx_tf_node(), tensor_dict=operator.tensors, strict=True)
-    except Exception as error:
-        # Its handlers raise whatever they meet: a plain RuntimeError, an assertion, a KeyError.
-        raise UnsupportedError(f"({type(error).__name__}: {str(error).splitlines()[0]})") from error
+    results = operator.by_onnx_tf(operator.tensors)
     for name, result in zip(operator.outputs, results, strict=False):
         operator.tensors.put(name, tf.convert_to_tensor(result))
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from edgepipe_stages._onnx_tf import compat
 from edgepipe_stages._onnx_tf.onnx_operator import Handler, Operator
 from edgepipe_stages._onnx_tf.tensors import Order, onnx_order
 
@@ -31,8 +30,7 @@ def by_onnx_tf(operator: Operator) -> None:
     """onnx-tf's handler, given the inputs in their stored order."""
     order = _common_order(operator)
     tensors = {n: operator.tensors.broadcast(n, order) for n in operator.inputs if n}
-    handler = compat.select(operator.type, operator.graph.opset)
-    result = handler.handle(operator.onnx_tf_node(), tensor_dict=tensors, strict=True)[0]
+    result = operator.by_onnx_tf(tensors)[0]
     operator.put(result, order)
 
 

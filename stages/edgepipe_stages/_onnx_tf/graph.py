@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,16 +162,8 @@ def inputs_to_attributes(node: NodeProto, constants: dict[str, Array]) -> NodePr
     return changed
 
 
-def refuse_unknown(graph: Graph, known: Container[str]) -> None:
-    """Raise StageError for all nodes together whose operator is not among the known ones."""
-    unknown = [node for node in computed(graph) if node.op_type not in known]
-    if unknown:
-        raise unsupported((node, "") for node in unknown)
-
-
-def unsupported(problems: Iterable[tuple[NodeProto, str]]) -> StageError:
+def unsupported(problems: Sequence[tuple[NodeProto, str]]) -> StageError:
     """One error for all nodes that cannot be converted, each with what is wrong about it."""
-    problems = list(problems)
     operators = sorted({node.op_type for node, _ in problems})
     lines = [f"{layer(node)}: {node.op_type}{reason and ' ' + reason}" for node, reason in problems]
     if len(lines) > 8:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 from onnx import NodeProto, helper
 
+from edgepipe_stages._onnx_tf import compat
 from edgepipe_stages._onnx_tf.graph import Graph
 from edgepipe_stages._onnx_tf.tensors import Array, Order, Tensors
 
@@ -60,14 +61,20 @@ class Operator:
         """Set an output; without an ``order`` its axes are in ONNX's."""
         self.tensors.put(self.outputs[output], result, order)
 
-    def onnx_tf_node(self) -> Any:
-        """The node as onnx-tf's handlers take it, without a name: the scope gives it one."""
-        from onnx_tf.pb_wrapper import OnnxNode
-
+    def by_onnx_tf(self, tensors: Mapping[str, tf.Tensor]) -> list[Any]:
+        """What onnx-tf's handler makes of the node. Raises UnsupportedError where it fails."""
+        # Without a name, since the scope that it is in gives it one already.
         nameless = NodeProto()
         nameless.CopyFrom(self.node)
         nameless.name = ""
-        return OnnxNode(nameless)
+        handler = compat.select(self.type, self.graph.opset)
+        try:
+            node = compat.onnx_node(nameless)
+            return list(handler.handle(node, tensor_dict=tensors, strict=True))
+        except Exception as error:
+            # Its handlers raise whatever they meet: a RuntimeError, an assertion, a KeyError.
+            reason = (str(error).strip() or "no reason given").splitlines()[0]
+            raise UnsupportedError(f"({type(error).__name__}: {reason})") from error
 
 
 Handler = Callable[[Operator], None]

@@ -72,8 +72,8 @@ def _bias(operator: Operator, direction: int) -> Array:
     gates = operator.constant(1, "weights").shape[1]
     if not operator.has(3):
         return np.zeros(gates, np.float32)
-    bias = operator.constant(3, "biases")[direction]
-    return bias[:gates] if operator.type == "GRU" else bias[:gates] + bias[gates:]
+    both: Array = operator.constant(3, "biases")[direction]
+    return both[:gates] if operator.type == "GRU" else both[:gates] + both[gates:]
 
 
 def _initial(operator: Operator, index: int, direction: int, batch: int, hidden: int) -> tf.Tensor:

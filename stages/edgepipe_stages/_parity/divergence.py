@@ -26,6 +26,9 @@ ENOUGH_DB = {"float32": 100.0, "float16": 60.0, "dynamic": 35.0, "int8": 30.0}
 JUMP_DB = 6.0
 """Losing less than this, a factor of two, is the gradual growth of rounding errors."""
 
+_LAYOUT = {"reshape", "flatten", "transpose", "squeeze", "unsqueeze", "expand_dims"}
+"""Operators, in any runtime's spelling, that only move data: what enters one is as good."""
+
 SAME_WEIGHTS = 0.95
 """Weights less similar than this are other weights; int8 rounding keeps them above 0.99."""
 
@@ -150,7 +153,7 @@ def pair_products(products: Sequence[TorchProduct], graph: Graph) -> list[Pair]:
         assert weight is not None
         for j, product in enumerate(products):
             if weight.shape == product.weight.shape:
-                similar = similarity(weight, product.weight)
+                similar = max(similarity(weight, own) for own in _orders(product))
                 apart = abs(i / len(ops) - j / len(products))
                 candidates.append((similar - 0.1 * apart, -apart, i, j, similar))
     candidates.sort(reverse=True)
@@ -161,6 +164,14 @@ def pair_products(products: Sequence[TorchProduct], graph: Graph) -> list[Pair]:
             taken[i] = (j, similar)
             used.add(j)
     return [(ops[i], products[j], similar) for i, (j, similar) in sorted(taken.items())]
+
+
+def _orders(product: TorchProduct) -> list[NDArray[Any]]:
+    """A weight as it is; where it meets flattened images, also for channels that come last."""
+    weight, channels = product.weight, product.data.flattened
+    if channels < 2:
+        return [weight]
+    return [weight, weight.reshape(len(weight), channels, -1).swapaxes(1, 2).reshape(weight.shape)]
 
 
 def similarity(a: NDArray[Any], b: NDArray[Any]) -> float:
@@ -239,11 +250,15 @@ def _entering(
     graph: Graph, tensor: str, values: Mapping[str, NDArray[Any]], made: Made
 ) -> float | None:
     """SQNR of a tensor; of what it was made from, where layout or padding was changed between."""
+    levels = []
     for name in graph.back(tensor):
         found = _nearest(values[name], [made.values])
         if found is not None:
-            return found
-    return None
+            levels.append(found)
+        op = graph.producer(name)
+        if levels and (op is None or op.type.lower() not in _LAYOUT):
+            break
+    return max(levels, default=None)
 
 
 def _nearest(values: NDArray[Any], originals: Sequence[NDArray[Any]]) -> float | None:

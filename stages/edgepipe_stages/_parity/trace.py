@@ -31,6 +31,8 @@ class Made:
     operator: str
     """ATen's name of the operator."""
     values: NDArray[np.float32]
+    flattened: int = 0
+    """Channels of the images that were flattened to rows; 0 if they were not."""
 
     def __str__(self) -> str:
         return f"'{self.path}' ({self.operator})" if self.path else self.operator
@@ -97,7 +99,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in (t for t in _tensors([result]) if t.numel()):
             made = Made(self.path[-1], name, _numpy(tensor))
             if name in _VIEWS:
-                made = replace(self.made[id(operands[0])], values=made.values)
+                before = self.made[id(operands[0])]
+                made = replace(before, values=made.values, flattened=_flattened(before, made))
             self._keep(tensor, made, owner)
             if owner >= 0:
                 self.products[owner].made.append(made)
@@ -135,6 +138,12 @@ def _tensors(values: Any) -> Iterator[Tensor]:
             yield value
         elif isinstance(value, list | tuple):
             yield from _tensors(value)
+
+
+def _flattened(before: Made, after: Made) -> int:
+    if before.values.ndim == 4 and after.values.ndim == 2:
+        return int(before.values.shape[1])
+    return before.flattened if after.values.ndim == 2 else 0
 
 
 def _numpy(tensor: Tensor) -> NDArray[np.float32]:

@@ -63,11 +63,10 @@ def fit(
 
 
 def _run(ctx: Context, loop: Loop, path: Path, name: str) -> None:
-    each = len(loop.images)
-    progress = _Progress(ctx, each, loop.settings.epochs, loop.epoch)
+    progress = Progress(ctx, loop)
     saved = time.monotonic()
     while not loop.finished:
-        loop.run_epoch(lambda *seen: progress.step(loop.epoch, *seen))
+        loop.run_epoch(progress.step)
         if loop.finished or time.monotonic() - saved > CHECKPOINT_SECONDS:
             save_checkpoint(path, loop)
             saved = time.monotonic()
@@ -83,25 +82,28 @@ def _epoch_line(loop: Loop) -> str:
     return line + (f"; stopped, epoch {loop.best_epoch} was the best" if stopped else "")
 
 
-class _Progress:
-    def __init__(self, ctx: Context, images: int, epochs: int, first: int) -> None:
+class Progress:
+    """Tells a context how far a loop is, a few times a second."""
+
+    def __init__(self, ctx: Context, loop: Loop) -> None:
         self.ctx = ctx
-        self.images = images
-        self.epochs = epochs
-        self.first = first
+        self.loop = loop
+        self.first = loop.epoch
         self.started = time.monotonic()
         self.told = 0.0
 
-    def step(self, epoch: int, seen: int, loss: float, accuracy: float) -> None:
+    def step(self, seen: int, loss: float, accuracy: float) -> None:
+        """See `loop.Watch`."""
+        images = len(self.loop.images)
         now = time.monotonic()
-        if now - self.told < PROGRESS_SECONDS and seen < self.images:
+        if now - self.told < PROGRESS_SECONDS and seen < images:
             return
         self.told = now
-        done = epoch * self.images + seen
-        rate = (done - self.first * self.images) / max(now - self.started, 1e-9)
+        epoch = self.loop.epoch
+        rate = ((epoch - self.first) * images + seen) / max(now - self.started, 1e-9)
         self.ctx.progress(
-            done,
-            self.epochs * self.images,
+            epoch * images + seen,
+            self.loop.settings.epochs * images,
             loss=loss,
             accuracy=accuracy,
             images_per_second=rate,

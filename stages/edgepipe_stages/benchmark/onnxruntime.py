@@ -11,4 +11,5 @@ class BenchmarkOnnxRuntime(benchmark.Benchmark):
 
     inputs = {"model": OnnxModel, "data": ImageDataset}
     requires = ("onnxruntime", "onnx")
+    seeded = False
     runtime = "ONNX Runtime"

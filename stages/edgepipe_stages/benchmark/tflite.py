@@ -15,4 +15,5 @@ class BenchmarkTFLite(benchmark.Benchmark):
 
     inputs = {"model": TFLiteModel, "data": ImageDataset}
     requires = ("ai-edge-litert",)
+    seeded = False
     runtime = "LiteRT"

@@ -11,4 +11,5 @@ class BenchmarkTorch(benchmark.Benchmark):
 
     inputs = {"model": TorchModel, "data": ImageDataset}
     requires = ("torch",)
+    seeded = False
     runtime = "PyTorch"

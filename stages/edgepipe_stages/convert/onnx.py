@@ -15,6 +15,7 @@ class ConvertOnnx(Stage):
     inputs = {"model": TorchModel}
     outputs = {"model": OnnxModel}
     requires = ("torch", "onnx")
+    seeded = False
 
     opset_version: int = Field(
         14,

@@ -18,6 +18,7 @@ class ConvertSavedModel(Stage):
     inputs = {"model": OnnxModel}
     outputs = {"model": SavedModel}
     requires = ("tensorflow", "onnx-tf", "onnx")
+    seeded = False
 
     input_layout: Literal["nhwc", "nchw"] = Field(
         "nhwc",

@@ -27,6 +27,7 @@ class ConvertTFLite(Stage):
     inputs = {"model": SavedModel, "calibration": optional(Calibration)}
     outputs = {"model": TFLiteModel, "report": Metrics}
     requires = ("tensorflow", "ai-edge-litert")
+    seeded = False
     metrics = {
         "size_bytes": Metric("bytes", "of model.tflite"),
         "operators": Metric("count", "operators in the graph"),

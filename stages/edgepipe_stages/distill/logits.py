@@ -25,6 +25,7 @@ class DistillLogits(Training, Distillation, Stage):
     inputs = {"teacher": TorchModel, "data": ImageDataset, "init": optional(TorchModel)}
     outputs = {"model": TorchModel, "history": Metrics}
     requires = ("torch", "safetensors", "numpy")
+    cpus = 0
     metrics = {
         "accuracy": Metric("fraction", "of the student on the test split"),
         "teacher_accuracy": Metric("fraction", "of the teacher on the test split"),
@@ -33,6 +34,9 @@ class DistillLogits(Training, Distillation, Stage):
     model: Architecture | None = Field(
         None, description="the student, a fresh network; default: the one at 'init'"
     )
+
+    def needs(self) -> tuple[str, ...]:
+        return (*self.requires, *(self.model.distributions if self.model else ()))
 
     def preflight(self, connected: frozenset[str]) -> Iterable[tuple[str, str, str]]:
         yield from start_problems(self.model, connected)

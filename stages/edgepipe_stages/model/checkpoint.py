@@ -29,6 +29,9 @@ class Checkpoint(Stage):
     )
     interface: Input | None = Field(None, description="instead of connecting 'data'")
 
+    def needs(self) -> tuple[str, ...]:
+        return (*self.requires, *self.model.distributions)
+
     def preflight(self, connected: frozenset[str]) -> Iterable[tuple[str, str, str]]:
         return [
             *architecture_problems(self.model),

@@ -20,6 +20,7 @@ class PruneMagnitude(FineTuning, Stage):
     inputs = {"model": TorchModel, "data": ImageDataset, "teacher": optional(TorchModel)}
     outputs = {"model": TorchModel, "history": Metrics}
     requires = ("torch", "safetensors", "numpy")
+    cpus = 0
     metrics = {
         "accuracy": Metric("fraction", "of the test split, after fine-tuning"),
         "accuracy_before_finetuning": Metric("fraction", "of the test split, right after pruning"),

@@ -25,6 +25,7 @@ class PruneStructured(FineTuning, Stage):
     inputs = {"model": TorchModel, "data": ImageDataset, "teacher": optional(TorchModel)}
     outputs = {"model": TorchModel, "history": Metrics}
     requires = ("torch", "torch-pruning", "safetensors", "numpy")
+    cpus = 0
     metrics = {
         "accuracy": Metric("fraction", "of the test split, after fine-tuning"),
         "accuracy_before_finetuning": Metric(

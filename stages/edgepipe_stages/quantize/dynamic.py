@@ -15,6 +15,7 @@ class QuantizeDynamic(Stage):
     inputs = {"model": OnnxModel}
     outputs = {"model": OnnxModel, "report": Metrics}
     requires = ("onnx", "onnxruntime")
+    seeded = False
     metrics = {
         "size_bytes": Metric("bytes", "of model.onnx"),
         "size_before_bytes": Metric("bytes", "of the float model.onnx"),

@@ -20,11 +20,15 @@ class TrainClassifier(Training, Stage):
     inputs = {"data": ImageDataset, "init": optional(TorchModel)}
     outputs = {"model": TorchModel, "history": Metrics}
     requires = ("torch", "safetensors", "numpy")
+    cpus = 0
     metrics = {"accuracy": Metric("fraction", "of the test split")}
 
     model: Architecture | None = Field(
         None, description="a fresh network; default: the one at 'init'"
     )
+
+    def needs(self) -> tuple[str, ...]:
+        return (*self.requires, *(self.model.distributions if self.model else ()))
 
     def preflight(self, connected: frozenset[str]) -> Iterable[tuple[str, str, str]]:
         yield from start_problems(self.model, connected)

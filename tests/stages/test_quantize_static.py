@@ -1,0 +1,193 @@
+"""quantize.static: ONNX Runtime's int8 model agrees with float, is smaller, is the same twice."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from conftest import RunStage
+from edge_models import Models, digits_net, save_noise, save_onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from torch import nn
+
+from edgepipe.stage import StageError
+from edgepipe_stages import Calibration, ImageDataset, OnnxModel
+from edgepipe_stages.quantize.static import QuantizeStatic
+
+
+@pytest.fixture(scope="module")
+def models(run_stage: RunStage, tmp_path_factory: pytest.TempPathFactory) -> Models:
+    return digits_net(run_stage, tmp_path_factory.getbasetemp(), "resnet8")
+
+
+def scores(model: Path, data: Path) -> NDArray[np.float32]:
+    test = ImageDataset.load(data).test
+    session = onnxruntime.InferenceSession(model / "model.onnx")
+    images = OnnxModel.interface(model).normalize(test.images)
+    result: NDArray[np.float32] = session.run(None, {session.get_inputs()[0].name: images})[0]
+    return result
+
+
+def constants(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"activations": "s8"},
+        {"activations": "s8", "symmetric": True},
+        {"per_channel": False},
+        {"reduce_range": True},
+        {"method": "entropy"},
+        {"method": "percentile"},
+    ],
+    ids=str,
+)
+def test_it_agrees_with_the_float_model(
+    run_stage: RunStage, models: Models, params: dict[str, Any]
+) -> None:
+    ran = run_stage(QuantizeStatic, {"samples": 100, **params}, model=models.onnx, data=models.data)
+    model = ran.outputs["model"]
+    reference, own = scores(models.onnx, models.data), scores(model, models.data)
+    assert (reference.argmax(1) == own.argmax(1)).mean() >= 0.97
+    assert not np.array_equal(reference, own)
+    assert OnnxModel.describe(model)["precision"] == "int8"
+
+
+def test_weights_are_int8_and_activations_as_asked(run_stage: RunStage, models: Models) -> None:
+    for activations, dtype in (("u8", np.uint8), ("s8", np.int8)):
+        params = {"samples": 20, "activations": activations}
+        ran = run_stage(QuantizeStatic, params, model=models.onnx, data=models.data)
+        model = onnx.load(ran.outputs["model"] / "model.onnx")
+        values = constants(model)
+        weights = {
+            node.output[0]: values[node.input[0]].dtype
+            for node in model.graph.node
+            if node.op_type == "DequantizeLinear" and node.input[0] in values
+        }
+        products = [n for n in model.graph.node if n.op_type in ("Conv", "Gemm", "MatMul")]
+        assert {weights[node.input[1]] for node in products} == {np.dtype(np.int8)}
+        zero_points = [n.input[2] for n in model.graph.node if n.op_type == "QuantizeLinear"]
+        assert {values[name].dtype for name in zero_points} == {np.dtype(dtype)}
+        assert ran.metrics["quantized_operators"] == ran.metrics["operators"] == len(products)
+
+
+def test_symmetric_has_zero_points_of_zero_and_float_biases(
+    run_stage: RunStage, models: Models
+) -> None:
+    params = {"samples": 20, "activations": "s8", "symmetric": True}
+    ran = run_stage(QuantizeStatic, params, model=models.onnx, data=models.data)
+    model = onnx.load(ran.outputs["model"] / "model.onnx")
+    values = constants(model)
+    quantizers = [n for n in model.graph.node if n.op_type.endswith("quantizeLinear")]
+    quantizers += [n for n in model.graph.node if n.op_type == "QuantizeLinear"]
+    assert len(quantizers) > 10
+    assert all(not values[node.input[2]].any() for node in quantizers if len(node.input) > 2)
+    assert np.dtype(np.int32) not in {value.dtype for value in values.values()}
+
+
+def test_the_report_tells_sizes(run_stage: RunStage, models: Models) -> None:
+    ran = run_stage(QuantizeStatic, {"samples": 50}, model=models.onnx, data=models.data)
+    before = (models.onnx / "model.onnx").stat().st_size
+    after = (ran.outputs["model"] / "model.onnx").stat().st_size
+    assert ran.metrics["size_before_bytes"] == before
+    assert ran.metrics["size_bytes"] == after < 0.6 * before
+    assert ran.metrics["calibration_images"] == 50
+    assert set(ran.metrics) == set(QuantizeStatic.metrics)
+
+
+def test_the_calibration_set_is_a_stratified_part_of_the_train_split(models: Models) -> None:
+    split, interface = Calibration.load(models.calibration)
+    data = ImageDataset.load(models.data)
+    assert interface == data.interface
+    train = {image.tobytes() for image in data.train.images}
+    assert all(image.tobytes() in train for image in split.images)
+    counts = np.bincount(split.labels, minlength=10)
+    expected = np.bincount(data.train.labels, minlength=10) * 100 / len(data.train)
+    assert counts.sum() == 100
+    assert np.abs(counts - expected).max() < 1
+
+
+def test_the_same_bytes_whatever_the_hash_seed(models: Models, tmp_path: Path) -> None:
+    program = (
+        "import sys, numpy as np; from pathlib import Path;"
+        "from edgepipe_stages._onnx_quantization import static;"
+        "source, target = map(Path, sys.argv[1:]); target.mkdir();"
+        "images = np.random.default_rng(0).normal(size=(20, 1, 16, 16)).astype('f');"
+        "static(source, target / 'model.onnx', target, images, signed=False, per_channel=True,"
+        " symmetric=False, reduce_range=False, method='minmax', progress=lambda *_: None)"
+    )
+    found = set()
+    for seed in "0", "1":
+        target = tmp_path / seed
+        command = [sys.executable, "-c", program, models.onnx / "model.onnx", target]
+        subprocess.run(command, check=True, env=os.environ | {"PYTHONHASHSEED": seed})
+        found.add((target / "model.onnx").read_bytes())
+    assert len(found) == 1
+
+
+def test_the_seed_chooses_the_images(run_stage: RunStage, models: Models) -> None:
+    inputs = {"model": models.onnx, "data": models.data}
+    first, again, other = (
+        run_stage(QuantizeStatic, {"samples": 20}, seed=seed, **inputs).outputs
+        for seed in (1, 1, 2)
+    )
+    for file in ("calibration/calibration.safetensors", "model/model.onnx"):
+        port, name = file.split("/")
+        assert (first[port] / name).read_bytes() == (again[port] / name).read_bytes()
+        assert (first[port] / name).read_bytes() != (other[port] / name).read_bytes()
+
+
+def test_all_images_of_a_small_train_split_with_a_warning(
+    run_stage: RunStage, tmp_path: Path
+) -> None:
+    model = save_onnx(tmp_path / "m", nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()), (3, 3, 3))
+    data = save_noise(tmp_path / "d", (3, 3, 3), count=12)
+    ran = run_stage(QuantizeStatic, model=model, data=data)
+    assert ran.metrics["calibration_images"] == 12
+    assert [d["message"] for name, d in ran.events if name == "warning"] == [
+        "only 12 calibration images: the train split has no more"
+    ]
+
+
+def test_a_model_for_exactly_one_image(run_stage: RunStage, models: Models, tmp_path: Path) -> None:
+    from edgepipe_stages.convert.onnx import ConvertOnnx
+
+    fixed = run_stage(ConvertOnnx, {"dynamic_batch": False}, model=models.torch).outputs["model"]
+    ran = run_stage(QuantizeStatic, {"samples": 20}, model=fixed, data=models.data)
+    assert ran.metrics["quantized_operators"] > 0
+
+
+def test_too_few_samples(run_stage: RunStage, models: Models) -> None:
+    with pytest.raises(StageError, match="9 calibration images cannot show each of the 10 classes"):
+        run_stage(QuantizeStatic, {"samples": 9}, model=models.onnx, data=models.data)
+
+
+def test_twice_is_once_too_often(run_stage: RunStage, models: Models) -> None:
+    with pytest.raises(StageError, match="already quantized"):
+        run_stage(QuantizeStatic, model=models.static, data=models.data)
+
+
+def test_nothing_to_quantize(run_stage: RunStage, tmp_path: Path) -> None:
+    shape = (1, 2, 2)
+    model = save_onnx(tmp_path / "m", nn.Sequential(nn.ReLU(), nn.Flatten()), shape)
+    with pytest.raises(StageError) as caught:
+        run_stage(QuantizeStatic, model=model, data=save_noise(tmp_path / "d", shape))
+    assert "nothing to quantize" in caught.value.render()
+    assert "its operators: Flatten, Relu" in caught.value.render()
+
+
+def test_unsigned_cannot_be_symmetric() -> None:
+    [(parameter, _, hint)] = QuantizeStatic(symmetric=True).preflight(frozenset())
+    assert (parameter, hint) == ("symmetric", "set activations: s8")
+    assert not list(QuantizeStatic(symmetric=True, activations="s8").preflight(frozenset()))
