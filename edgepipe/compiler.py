@@ -8,18 +8,20 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from edgepipe.config import Config, fill_matrix, matrix_axes, scalar_text, shown
-from edgepipe.errors import ConfigError, Problem, Where, did_you_mean
-from edgepipe.gates import Gate, GateSyntaxError, MetricRef, Ref
-from edgepipe.gates import parse as parse_gate
-from edgepipe.graph import SIZE, Graph, GraphNode, Source
+from edgepipe.config import Config, shown
+from edgepipe.errors import ConfigError, Problem, did_you_mean
+from edgepipe.gatecheck import Choice, bind
+from edgepipe.gates import Ref
+from edgepipe.graph import Graph, GraphNode, Source
 from edgepipe.kinds import Kind, Kinds
 from edgepipe.sources import missing
 from edgepipe.spec import Scalar, check_model, validate
 from edgepipe.stage import Port, Stage, ports_of
+from edgepipe.variables import fill_matrix, matrix_axes, scalar_text
 from edgepipe.yamltree import Node
 
 _IN_NAME = re.compile(r"[^,\[\]\n]{1,80}")
@@ -56,14 +58,6 @@ class _Family:
     """What it reads is wrong."""
 
 
-@dataclass(frozen=True)
-class _Choice:
-    """An instance that a reference means, and its place on the axes that no index fixes."""
-
-    node: GraphNode
-    open: Mapping[str, Scalar]
-
-
 class _Compiler:
     def __init__(self, config: Config, kinds: Kinds, project: Path) -> None:
         self.config = config
@@ -71,6 +65,9 @@ class _Compiler:
         self.project = project
         self.spec, problems = validate(config.root)
         self.problems: list[Problem] = problems
+        self.variables: list[Problem] = []
+        """Of variables of the matrix."""
+        self.unknown = set(config.unknown)
         self.families: dict[str, _Family] = {}
         stages = config.root.at(("stages",))
         self.known = tuple(stages.value) if isinstance(stages.value, dict) else ()
@@ -85,8 +82,9 @@ class _Compiler:
             family = self.families[name]
             self._expand(family)
             nodes |= {node.name: node for node in family.members}
-        gates = tuple(self._gates())
-        if self.problems or self.config.problems:
+        written = self.config.root.at(("gates",))
+        gates = tuple(bind(written, self.spec.gates, self._choices, self.problems))
+        if self.problems or self.variables or self.config.problems:
             raise ConfigError(self._sorted())
         spec = self.spec
         return Graph(spec.name, spec.seed, self.config.path, nodes, gates, self.config.files)
@@ -94,10 +92,9 @@ class _Compiler:
     def _sorted(self) -> list[Problem]:
         """Each problem once, in the order of the text."""
         files = {shown(file): number for number, file in enumerate(self.config.files)}
-        # What comes of a wrong variable was said where the variable is used.
-        said = {problem.where for problem in self.config.problems}
-        problems = dict.fromkeys(self.config.problems)
-        problems |= dict.fromkeys(p for p in self.problems if p.where not in said)
+        # What is wrong with a value that is not known was said where the variable is used.
+        found = (p for p in self.problems if p.where not in self.unknown)
+        problems = dict.fromkeys((*self.config.problems, *self.variables, *found))
 
         def place(problem: Problem) -> tuple[int, int, int]:
             where = problem.where
@@ -135,8 +132,10 @@ class _Compiler:
                 self._problem(f"there is no node '{ref.node}'", hint, node)
             else:
                 refs[port] = (ref, node)
+        misspelt = [port for port in spec.in_ if port not in ports]
         for port, declared in ports.items():
-            if not declared.optional and port not in spec.in_:
+            needed = not declared.optional and port not in spec.in_
+            if needed and not get_close_matches(port, misspelt):
                 place = tree.key("in") if "in" in tree.value else key
                 message = f"the input '{port}' of {kind.name} is not connected"
                 hint = f"write in: {{{port}: NODE}}, a node that gives {declared.type.__name__}"
@@ -187,7 +186,7 @@ class _Compiler:
     def _expand(self, family: _Family) -> None:
         """Make the nodes of a family: one for each point of its own and its inputs' axes."""
         axes: dict[str, list[Scalar]] = {}
-        chosen: dict[str, list[_Choice]] = {}
+        chosen: dict[str, list[Choice]] = {}
         for port, (ref, place) in family.refs.items():
             source = self.families.get(ref.node)
             chosen[port] = self._members(source, ref, place) if source else []
@@ -223,7 +222,15 @@ class _Compiler:
             message = f"the inputs of '{family.name}' have no value of an axis in common"
             self._problem(message, f"axes: {', '.join(axes)}", place)
 
-    def _members(self, family: _Family, ref: Ref, place: Node) -> list[_Choice]:
+    def _choices(self, ref: Ref, place: Node) -> list[Choice]:
+        """The instances that a gate's reference means; none where it or they are wrong."""
+        if ref.node not in self.known:
+            hint = did_you_mean(ref.node, self.known, "nodes")
+            self._problem(f"there is no node '{ref.node}'", hint, place)
+        family = self.families.get(ref.node)
+        return self._members(family, ref, place) if family else []
+
+    def _members(self, family: _Family, ref: Ref, place: Node) -> list[Choice]:
         """The instances that a reference means: all, or those that its index picks."""
         wanted: dict[str, str] = {}
         axes = list(family.members[0].axes) if family.members else []
@@ -233,7 +240,7 @@ class _Compiler:
                 axis, value = (axes[number] if number < len(axes) else ""), part
             wanted[axis.strip()] = value.strip()
         found = [
-            _Choice(member, {a: v for a, v in member.axes.items() if a not in wanted})
+            Choice(member, {a: v for a, v in member.axes.items() if a not in wanted})
             for member in family.members
             if all(scalar_text(member.axes.get(a, "")) == v for a, v in wanted.items())
         ]
@@ -290,7 +297,10 @@ class _Compiler:
             given = Node({}, uses.source, uses.line, uses.column, uses.width, {})
         used = matrix_axes(given)
         # An axis that is not there may be one that a wrong input would have brought.
-        filled = fill_matrix(given, point, [] if family.broken else self.problems)
+        wrong: list[Problem] = []
+        filled = fill_matrix(given, point, wrong)
+        self.unknown |= {problem.where for problem in wrong if problem.where}
+        self.variables += () if family.broken else wrong
         values, keys = dict(filled.value), dict(filled.keys or {})
         for axis in family.axes:
             place = tree.at(("matrix",)).key(axis)
@@ -347,76 +357,6 @@ class _Compiler:
             hint = _who_gives(wanted, self.families.values(), family.name)
             self._problem(f"{needs}, but '{ref}' gives {listed or 'nothing'}", hint, place)
         return None
-
-    def _gates(self) -> Iterator[tuple[Gate, Where]]:
-        for number, text in enumerate(self.spec.gates):
-            node = self.config.root.at(("gates", number))
-            try:
-                gate = parse_gate(text)
-            except GateSyntaxError as error:
-                problem = error.problems[0]
-                self._problem(problem.message, problem.hint, node.inside(error.offset, 1))
-                continue
-            resolved = [
-                self._metric(ref, node.inside(ref.offset, ref.width)) for ref in gate.metrics
-            ]
-            if all(resolved) and not gate.metrics:
-                self._problem("a gate without a metric checks nothing", "name NODE.METRIC", node)
-            for bound in self._bind(gate, resolved):
-                yield bound, node.where
-
-    def _metric(self, metric: MetricRef, place: Node) -> list[GraphNode]:
-        """The instances that a gate's metric means, each of which makes such a metric."""
-        ref = metric.ref
-        if ref.node not in self.known:
-            hint = did_you_mean(ref.node, self.known, "nodes")
-            self._problem(f"there is no node '{ref.node}'", hint, place)
-            return []
-        if ref.node not in self.families:
-            return []
-        members = [c.node for c in self._members(self.families[ref.node], ref, place)]
-        for member in members[:1]:
-            outputs = member.stage.outputs
-            name, port = ref.rest[-1], ref.rest[0] if len(ref.rest) > 1 else None
-            if port is not None and (port not in outputs or len(ref.rest) > 2):
-                hint = did_you_mean(port, outputs, f"outputs of {member.kind.name}")
-                self._problem(f"'{ref.node}' has no output '{port}'", hint, place)
-                return []
-            known = list(member.stage.metrics)
-            if member.artifact or port is not None:
-                known.append(SIZE)
-            if name not in known:
-                hint = did_you_mean(name, known, f"metrics of {member.kind.name}")
-                self._problem(f"'{ref.node}' makes no metric '{name}'", hint, place)
-                return []
-        return members
-
-    def _bind(self, gate: Gate, resolved: list[list[GraphNode]]) -> Iterator[Gate]:
-        """One gate for each point of the matrices that its metrics leave open."""
-        if not all(resolved) or not resolved:
-            return
-        for members in itertools.product(*resolved):
-            merged: dict[str, Scalar] = {}
-            fits = all(
-                merged.setdefault(axis, value) == value
-                for metric, member in zip(gate.metrics, members, strict=True)
-                if metric.ref.index is None
-                for axis, value in member.axes.items()
-            )
-            if fits:
-                names = [
-                    ".".join((member.name, *metric.ref.rest))
-                    for metric, member in zip(gate.metrics, members, strict=True)
-                ]
-                yield parse_gate(_renamed(gate, names))
-
-
-def _renamed(gate: Gate, names: list[str]) -> str:
-    text, end = "", 0
-    for metric, name in zip(gate.metrics, names, strict=True):
-        text += gate.text[end : metric.offset] + name
-        end = metric.offset + metric.width
-    return text + gate.text[end:]
 
 
 def _shown(point: Mapping[str, Scalar]) -> str:

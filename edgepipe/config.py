@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgepipe.errors import ConfigError, Problem, did_you_mean
-from edgepipe.yamltree import Node, Source, kind_of, parse, parse_value
+from edgepipe.errors import ConfigError, Problem, Where, did_you_mean
+from edgepipe.variables import substitute
+from edgepipe.yamlparse import parse, parse_value
+from edgepipe.yamltree import Node, Source, kind_of
 
 SECTIONS = ("edgepipe", "name", "description", "include", "vars", "seed", "stages", "gates")
 NODE_FIELDS = ("uses", "in", "with", "matrix", "seed", "timeout", "cpus", "description")
 
-_VARIABLE = re.compile(r"\$\$|\$\{([^{}]*)\}")
 _MAX_INCLUDES = 100
-_MAX_CHAIN = 20
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,8 @@ class Config:
     """All files that were read, the pipeline first."""
     problems: tuple[Problem, ...] = ()
     """What is wrong with overrides and variables, for the compiler to report with the rest."""
+    unknown: frozenset[Where] = frozenset()
+    """Places whose value a wrong variable leaves open."""
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -45,8 +46,10 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     files: list[Path] = []
     root = _read(path, files, ())
     problems = [problem for text in overrides for problem in _override(root, text)]
-    root = _substitute(root, problems)
-    return Config(path, root, tuple(dict.fromkeys(files)), tuple(problems))
+    unknown: set[Where] = set()
+    root = substitute(root, problems, unknown)
+    read = tuple(dict.fromkeys(files))
+    return Config(path, root, read, tuple(problems), frozenset(unknown))
 
 
 def _read(path: Path, files: list[Path], chain: tuple[Path, ...], by: Node | None = None) -> Node:
@@ -196,122 +199,3 @@ def _unknown_path(
             message = f"--set of a path that is not there: a node has no '{path[2]}'"
             return Problem(message, hint, place.where)
     return None
-
-
-def _substitute(root: Node, problems: list[Problem]) -> Node:
-    """Put variables in place everywhere; one that is wrong leaves nothing, and a problem."""
-    section = root.value.get("vars")
-    variables: dict[str, Node] = {}
-    if section is not None and isinstance(section.value, dict):
-        variables = dict(section.value)
-    done: dict[str, Node] = {}
-
-    def variable(name: str, user: Node, path: tuple[str, ...]) -> Node | None:
-        if name in done:
-            return done[name]
-        message, hint = "", ""
-        if name in path:
-            cycle = " → ".join((*path[path.index(name) :], name))
-            message = f"variables build on each other: {cycle}"
-            hint = "give one of them a value of its own"
-        elif len(path) >= _MAX_CHAIN:
-            message = f"variables build on each other more than {_MAX_CHAIN} deep"
-            hint = "use fewer in between"
-        elif name not in variables:
-            message = f"there is no variable '{name}'"
-            hint = did_you_mean(name, variables, "variables")
-        if message:
-            problems.append(Problem(message, hint, user.where))
-            return None
-        done[name] = walk(variables[name], (*path, name))
-        return done[name]
-
-    def walk(node: Node, path: tuple[str, ...] = ()) -> Node:
-        value = node.value
-        if isinstance(value, dict):
-            value = {name: walk(item, path) for name, item in value.items()}
-        elif isinstance(value, list):
-            value = [walk(item, path) for item in value]
-        elif isinstance(value, str) and "$" in value:
-            return interpolate(node, value, path)
-        else:
-            return node
-        return node.rebuilt(value)
-
-    def interpolate(node: Node, text: str, path: tuple[str, ...]) -> Node:
-        whole = _VARIABLE.fullmatch(text)
-        if whole and whole[1] is not None and not _deferred(whole[1]):
-            found = variable(_name(whole[1]), node, path) or Node(None, node.source, 0, 0)
-            return dataclasses.replace(node.rebuilt(found.value), keys=found.keys)
-
-        def replace(match: re.Match[str]) -> str:
-            if match[1] is None or _deferred(match[1]):
-                return match[0]
-            found = variable(_name(match[1]), node, path)
-            if found is None:
-                return ""
-            if isinstance(found.value, dict | list):
-                hint = "use it alone, as the whole value"
-                message = f"'{match[1]}' is {kind_of(found.value)}: it cannot be part of a text"
-                problems.append(Problem(message, hint, node.where))
-                return ""
-            return scalar_text(found.value)
-
-        return node.rebuilt(_VARIABLE.sub(replace, text))
-
-    for name in variables:
-        variable(name, variables[name], ())
-    return walk(root)
-
-
-def _name(text: str) -> str:
-    return text.strip().removeprefix("vars.")
-
-
-def _deferred(text: str) -> bool:
-    return text.strip().startswith("matrix.")
-
-
-def scalar_text(value: object) -> str:
-    """A scalar as YAML would show it."""
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def fill_matrix(node: Node, axes: Mapping[str, object], problems: list[Problem]) -> Node:
-    """Put ``${matrix.AXIS}`` and ``$$`` in place, for one point of a matrix."""
-    value = node.value
-    if isinstance(value, dict):
-        value = {name: fill_matrix(item, axes, problems) for name, item in value.items()}
-    elif isinstance(value, list):
-        value = [fill_matrix(item, axes, problems) for item in value]
-    elif isinstance(value, str) and "$" in value:
-
-        def find(text: str) -> object:
-            name = text.strip().removeprefix("matrix.")
-            if name not in axes:
-                hint = did_you_mean(name, axes, "axes")
-                problems.append(Problem(f"there is no axis '{name}' here", hint, node.where))
-            return axes.get(name)
-
-        whole = _VARIABLE.fullmatch(value)
-        if whole and whole[1] is not None:
-            value = find(whole[1])
-        else:
-            value = _VARIABLE.sub(lambda m: "$" if m[1] is None else scalar_text(find(m[1])), value)
-    else:
-        return node
-    return node.rebuilt(value)
-
-
-def matrix_axes(node: Node) -> frozenset[str]:
-    """Names of the axes that texts below a node use."""
-    value = node.value
-    if isinstance(value, str):
-        uses = (match[1] for match in _VARIABLE.finditer(value) if match[1] is not None)
-        return frozenset(use.strip().removeprefix("matrix.") for use in uses if _deferred(use))
-    children = value.values() if isinstance(value, dict) else value
-    if not isinstance(value, dict | list):
-        return frozenset()
-    return frozenset().union(*map(matrix_axes, children))

@@ -50,10 +50,10 @@ class Problem:
 
 def _window(text: str, column: int, width: int = 100) -> tuple[str, int]:
     """Cut a long line around ``column``; returns the text and the caret's offset in it."""
-    # One sign for one: the caret stays, and the text cannot steer the terminal.
-    text = "".join(sign if sign.isprintable() else " " for sign in text)
     start = 0 if column <= width else column - width // 2
-    return text[start : start + width], column - 1 - start
+    # One sign for one: the caret stays, and the text cannot steer the terminal.
+    shown = (sign if sign.isprintable() else " " for sign in text[start : start + width])
+    return "".join(shown), column - 1 - start
 
 
 class EdgepipeError(Exception):

@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from edgepipe.digest import digest_file, digest_value
 from edgepipe.errors import ConfigError
@@ -36,12 +37,22 @@ class FileState:
 
     def tree(self, path: Path) -> dict[str, str]:
         """Digest of each file of a folder, by posix path; of a file alone under ``.``."""
-        if path.is_file():
+        if not path.is_dir():
             return {".": self.digest(path)}
         files: dict[str, str] = {}
-        for folder, folders, names in os.walk(path):
+        above: dict[Path, frozenset[str]] = {}
+        for folder, folders, names in os.walk(path, onerror=_refuse, followlinks=True):
+            # A stage reads through links too; one that leads back up would never end.
+            real = os.path.realpath(folder)
+            parents = above.get(Path(folder).parent, frozenset())
+            if real in parents:
+                folders.clear()
+                continue
+            above[Path(folder)] = parents | {real}
             folders.sort()
             base = Path(folder)
+            if not folders and not names:
+                files[base.relative_to(path).as_posix() + "/"] = ""
             for name in sorted(names):
                 files[(base / name).relative_to(path).as_posix()] = self.digest(base / name)
         return files
@@ -51,7 +62,9 @@ class FileState:
         try:
             info = path.stat()
         except OSError as error:
-            raise ConfigError(f"{path} cannot be read: {(error.strerror or '').lower()}") from error
+            _refuse(error)
+        if not stat.S_ISREG(info.st_mode):
+            raise ConfigError(f"{path} is no regular file", "take it out of the folder")
         state = [info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns]
         name = f"{what}:{path.absolute()}"
         known = self._load().get(name)
@@ -60,7 +73,7 @@ class FileState:
         try:
             value = find(path)
         except OSError as error:
-            raise ConfigError(f"{path} cannot be read: {(error.strerror or '').lower()}") from error
+            _refuse(error)
         if time.time_ns() - max(info.st_mtime_ns, info.st_ctime_ns) > _RACY_NS:
             self._load()[name] = [state, value]
             self._changed = True
@@ -90,6 +103,11 @@ class FileState:
             except (OSError, ValueError, TypeError, KeyError):
                 self.damaged = True
         return self._facts
+
+
+def _refuse(error: OSError) -> NoReturn:
+    reason = (error.strerror or str(error)).lower()
+    raise ConfigError(f"{error.filename} cannot be read: {reason}") from error
 
 
 def tree_digest(files: dict[str, str]) -> str:

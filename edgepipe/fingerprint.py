@@ -138,4 +138,5 @@ def _drop_docstring(node: ast.AST) -> None:
         if not (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))
     ]
     if len(kept) != len(body):
-        node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]
+        empty: list[ast.stmt] = [] if isinstance(node, ast.Module) else [ast.Pass()]
+        node.body = kept or empty  # type: ignore[attr-defined]

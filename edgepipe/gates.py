@@ -142,11 +142,12 @@ class _Parser:
             match = _TOKEN.match(text, offset)
             if match is None:
                 start = offset + len(text[offset:]) - len(text[offset:].lstrip())
-                raise GateSyntaxError(
-                    start,
-                    f"'{text[start:].split()[0]}' cannot be read",
-                    "write a gate as NODE.METRIC <= VALUE, with + - * / and units like MB, ms, %",
-                )
+                word = text[start:].split()[0]
+                message = f"'{word}' cannot be read"
+                hint = "write NODE.METRIC <= VALUE, with + - * / and units like MB, ms, %"
+                if Ref.parse(word):
+                    message, hint = f"'{word}' names no metric", f"write {word}.METRIC"
+                raise GateSyntaxError(start, message, hint)
             self.tokens.append(match)
             offset = match.end()
             if len(self.tokens) > _MAX_TOKENS:
@@ -209,7 +210,7 @@ class _Parser:
         if self._next("sign", "("):
             inner = self._sum()
             if not self._next("sign", ")"):
-                raise GateSyntaxError(self._offset(), "a ')' is missing here", "")
+                raise GateSyntaxError(self._offset(), "a ')' is missing here", "one for each '('")
             return inner
         if self._next("sign", "-"):
             return _Operation("*", _Number(-1.0), self._value())

@@ -68,7 +68,7 @@ def code_digest(code: Code) -> tuple[str, bytes]:
 def requirements(node: GraphNode) -> dict[str, str]:
     """Installed versions of what a stage requires."""
     versions = {}
-    for name in node.stage.requires:
+    for name in node.stage.needs():
         version = installed(name)
         if version is None:
             message = f"{node.kind.name} requires {name}, which is not installed"

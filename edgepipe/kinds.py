@@ -10,16 +10,18 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import linecache
 import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
-from edgepipe.errors import ConfigError, Problem, Where, did_you_mean
+from edgepipe.errors import ConfigError, Problem, Where
 from edgepipe.stage import Stage
 
 GROUP = "edgepipe.stages"
@@ -65,20 +67,29 @@ class Kind:
         return classes[0]
 
     def _import_problem(self, error: BaseException) -> Problem:
-        file, line, text, column = str(self.path), 1, "", 1
+        """What went wrong, at the line of this file that led to it."""
+        frames = traceback.extract_tb(error.__traceback__)
+        what = f"{type(error).__name__}: {error}".split("\n")[0]
         if isinstance(error, SyntaxError) and error.filename:
-            file, line = error.filename, error.lineno or 1
-            text, column = error.text or "", error.offset or 1
+            what, raised = f"SyntaxError: {error.msg}", f"{error.filename}:{error.lineno}"
         else:
-            for frame in traceback.extract_tb(error.__traceback__):
-                if frame.filename == str(self.path):
-                    line, text = frame.lineno or 1, frame.line or ""
-        where = Where(file, line, column, text.rstrip("\n"), 1 if column > 1 else 99)
-        message = f"the stage '{self.name}' does not import: {type(error).__name__}: {error}"
-        hint = "imports that a stage needs to run belong inside run()"
+            below = [f for f in frames if Path(f.filename).is_relative_to(self.root)]
+            raised = f"{below[-1].filename}:{below[-1].lineno}" if below else ""
+        where = Where(str(self.path), 1, 1)
+        if isinstance(error, SyntaxError) and error.filename == str(self.path):
+            text = (error.text or "").rstrip("\n")
+            where = Where(str(self.path), error.lineno or 1, error.offset or 1, text)
+        elif own := [frame for frame in frames if frame.filename == str(self.path)]:
+            line = own[-1].lineno or 1
+            text = linecache.getline(str(self.path), line).rstrip("\n")
+            indent = len(text) - len(text.lstrip())
+            where = Where(str(self.path), line, indent + 1, text, len(text) - indent)
+        hint = f"edgepipe stages {self.name} --debug shows the traceback"
         if isinstance(error, ModuleNotFoundError):
             hint = f"install {error.name}, or import it inside run()"
-        return Problem(message, hint, where)
+        elif raised and raised != f"{where.file}:{where.line}":
+            hint = f"raised at {raised}"
+        return Problem(f"the stage '{self.name}' does not import: {what}", hint, where)
 
 
 @dataclass(frozen=True)
@@ -108,7 +119,9 @@ class Kinds:
     def get(self, name: str, where: Where | None = None) -> Kind:
         """A kind by name. Raises ConfigError with the nearest one where there is none."""
         if name not in self.all:
-            hint = did_you_mean(name, self.all, "kinds")
+            near = get_close_matches(name, self.all, n=1)
+            hint = f"did you mean '{near[0]}'? " if near else ""
+            hint += "edgepipe stages lists all kinds"
             raise ConfigError(Problem(f"unknown kind '{name}'", hint, where))
         return self.all[name]
 

@@ -64,13 +64,21 @@ class Planner:
         if problems:
             raise ConfigError(problems)
 
+    def changed(self, decision: Decision) -> list[str]:
+        """Parameters whose files are others now than when the node was decided on."""
+        node, before = decision.node, decision.resolved.contents
+        now = self._resolve(node).contents
+        return [name for name in before if now.get(name) != before[name]]
+
     def resolved(self, node: GraphNode) -> Resolved:
         """A node's parameters with the user's files and code found."""
         if node.name not in self._resolved:
-            self._resolved[node.name] = resolve(
-                node.stage, node.tree, self.project.root, self.files, self.fingerprints
-            )
+            self._resolved[node.name] = self._resolve(node)
         return self._resolved[node.name]
+
+    def _resolve(self, node: GraphNode) -> Resolved:
+        root = self.project.root
+        return resolve(node.stage, node.tree, root, self.files, self.fingerprints)
 
     def decide(self, node: GraphNode, inputs: Mapping[str, str], fresh: bool = False) -> Decision:
         """Look a node up.

@@ -12,7 +12,10 @@ from edgepipe.errors import ConfigError, Problem, Where, did_you_mean
 
 FILE = "edgepipe.toml"
 _MARKS = (FILE, "pyproject.toml", ".git")
-_SETTINGS = {"plugins": list, "cache": str}
+_SETTINGS = {
+    "plugins": "a list of texts, like ['plugins']",
+    "cache": "a text, like '.cache'",
+}
 
 
 @dataclass(frozen=True)
@@ -79,20 +82,22 @@ def _inside(root: Path, name: str) -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        body = path.read_bytes()
     except FileNotFoundError:
         return {}
     where = Where(str(path), 1, 1)
     try:
-        settings = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        settings = tomllib.loads(body.decode())
+    except ValueError as error:
         hint = "see https://toml.io for the format"
         raise ConfigError(Problem(f"this is not TOML: {error}", hint, where)) from None
     for name, value in settings.items():
         if name not in _SETTINGS:
             hint = did_you_mean(name, _SETTINGS, "settings")
             raise ConfigError(Problem(f"unknown setting '{name}'", hint, where))
-        if not isinstance(value, _SETTINGS[name]):
-            message = f"'{name}' must be a {_SETTINGS[name].__name__}"
-            raise ConfigError(Problem(message, 'like cache = ".cache"', where))
+        items = value if isinstance(value, list) else [value]
+        is_text = all(isinstance(item, str) for item in items)
+        if not is_text or isinstance(value, list) is not (name == "plugins"):
+            message, _, hint = f"'{name}' must be {_SETTINGS[name]}".partition(", ")
+            raise ConfigError(Problem(message, hint, where))
     return settings

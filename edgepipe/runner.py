@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import quote
 
-from edgepipe.errors import EdgepipeError
+from edgepipe.errors import EdgepipeError, StageError
 from edgepipe.events import (
     GateChecked,
     Listener,
@@ -20,12 +20,12 @@ from edgepipe.events import (
     RunStarted,
 )
 from edgepipe.executor import Executor, Job, Message
-from edgepipe.gates import Gate, MetricRef
-from edgepipe.graph import SIZE, Graph, GraphNode
+from edgepipe.gatecheck import evaluate
+from edgepipe.graph import Graph, GraphNode
 from edgepipe.planner import Decision, Planner
 from edgepipe.results import GateResult, NodeResult, OutputResult, RunStatus
-from edgepipe.stage import Metrics
-from edgepipe.store import Output, Record, Store
+from edgepipe.stage import Artifact, Metrics
+from edgepipe.store import Output, Record, Store, Tree, explained
 
 _POLL_SECONDS = 1.0
 
@@ -68,6 +68,7 @@ class _Running:
     staging: Path
     scratch: Path
     threads: int
+    started: float = field(default_factory=time.monotonic)
 
 
 class Runner:
@@ -90,6 +91,9 @@ class Runner:
         self.logs = logs
         self.outcome = Outcome()
         self.records: dict[str, Record] = {}
+        self.decisions: dict[str, Decision] = {}
+        self.made: dict[str, Record] = {}
+        """What this run made, by key."""
         self.running: dict[str, _Running] = {}
         self.stopping = False
 
@@ -102,20 +106,28 @@ class Runner:
         priority = self._priorities(times)
         waiting = sorted(self.graph.nodes, key=lambda n: -priority[n])
         try:
+            waiting = self._start_ready(waiting)
             while waiting or self.running:
-                waiting = self._start_ready(waiting)
-                if self.running:
-                    for message in self.executor.poll(_POLL_SECONDS):
-                        self._handle(message)
+                messages = self.executor.poll(_POLL_SECONDS) if self.running else ()
+                for message in messages:
+                    self._handle(message)
+                if not self.running or any(message.last for message in messages):
+                    waiting = self._start_ready(waiting)
             self.executor.close()
         except KeyboardInterrupt:
             self._interrupt()
+        except BaseException:
+            self.executor.close(force=True)
+            raise
         finally:
             for running in self.running.values():
                 shutil.rmtree(running.staging, ignore_errors=True)
             self.planner.last.save()
             self.planner.files.save()
-        self._check_gates()
+        for gate, _ in self.graph.gates:
+            result = evaluate(gate, self.graph, self.records)
+            self.outcome.gates.append(result)
+            self.tell(GateChecked(result))
         order = {name: i for i, name in enumerate(self.graph.nodes)}
         self.outcome.nodes = dict(sorted(self.outcome.nodes.items(), key=lambda n: order[n[0]]))
         return self.outcome
@@ -154,24 +166,44 @@ class Runner:
             elif any(s.node not in self.records for s in node.inputs.values()):
                 rest.append(name)
             else:
-                inputs = {
-                    port: self.records[source.node].outputs[source.port].tree
-                    for port, source in node.inputs.items()
-                }
-                fresh = name in self.options.fresh
                 try:
-                    decision = self.planner.decide(node, inputs, fresh)
+                    decision = self._decide(node)
                     if decision.record is not None:
                         self._settle(decision, decision.record, "cached")
+                    elif self._same_runs(decision):
+                        rest.append(name)
                     elif blocked or not self._fits(node):
                         # What waits for room goes before what has a lower priority.
                         blocked = True
                         rest.append(name)
                     else:
-                        self._start(decision, inputs)
+                        self._start(decision)
                 except EdgepipeError as error:
                     self._fail(node, error.problems[0].message, error.problems[0].hint)
         return rest
+
+    def _decide(self, node: GraphNode) -> Decision:
+        """Look a node up: once, and among what this run made since."""
+        decision = self.decisions.get(node.name)
+        if decision is None:
+            fresh = node.name in self.options.fresh
+            decision = self.planner.decide(node, self._inputs(node), fresh)
+            self.decisions[node.name] = decision
+        made = self.made.get(decision.key.digest) if decision.key else None
+        if made is not None and node.name not in self.options.fresh:
+            return replace(decision, record=made, reason="")
+        return decision
+
+    def _inputs(self, node: GraphNode) -> dict[str, str]:
+        return {
+            port: self.records[source.node].outputs[source.port].tree
+            for port, source in node.inputs.items()
+        }
+
+    def _same_runs(self, decision: Decision) -> bool:
+        """Whether another node, now running, makes the very result that this one needs."""
+        running = (job.decision.key for job in self.running.values())
+        return any(key and decision.key and key.digest == decision.key.digest for key in running)
 
     def _failed(self, name: str) -> bool:
         result = self.outcome.nodes.get(name)
@@ -189,24 +221,26 @@ class Runner:
         busy = sum(running.threads for running in self.running.values())
         return busy + self._threads(node) <= self.options.cores
 
-    def _start(self, decision: Decision, inputs: Mapping[str, str]) -> None:
+    def _start(self, decision: Decision) -> None:
         node = decision.node
         assert decision.key is not None
+        inputs = self._inputs(node)
         staging = self.store.staging()
-        running = _Running(
-            decision, staging, self.store.scratch(decision.key.digest), self._threads(node)
-        )
+        outputs = {port: staging / "out" / port for port in node.stage.outputs}
         try:
+            scratch = self.store.scratch(decision.key.digest)
             for port, tree in inputs.items():
                 self.store.link(tree, staging / "in" / port)
-            outputs = {port: staging / "out" / port for port in node.stage.outputs}
-            for path in outputs.values():
-                path.mkdir(parents=True)
+            with explained(self.store.root):
+                for path in outputs.values():
+                    path.mkdir(parents=True)
+            with explained(self.logs):
+                self.logs.mkdir(parents=True, exist_ok=True)
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
+        running = _Running(decision, staging, scratch, self._threads(node))
         self.running[node.name] = running
-        self.logs.mkdir(parents=True, exist_ok=True)
         self.tell(NodeStarted(node.name, decision.reason))
         kind = node.kind
         self.executor.start(
@@ -229,21 +263,22 @@ class Runner:
         )
 
     def _log(self, name: str) -> Path:
-        safe = name.replace("[", "-").replace("]", "").replace(",", "-").replace(os.sep, "_")
-        return self.logs / f"{safe}.log"
+        family, bracket, point = name.partition("[")
+        # A node's name has no dot, and a value no bracket: so no two nodes share a log.
+        return self.logs / f"{family}{bracket and '.'}{quote(point.rstrip(']'), safe=' ,=+@')}.log"
 
     def _handle(self, message: Message) -> None:
         name, data = message.node, message.data
         if name not in self.running:
             return
+        seconds = time.monotonic() - self.running[name].started
         if message.name in {"log", "warning"}:
             self.tell(NodeLog(name, data["message"], message.name == "warning"))
         elif message.name == "progress":
             self.tell(NodeProgress(name, data["done"], data["total"], data["numbers"]))
         elif message.name == "error":
-            node = self.graph.nodes[name]
             self._clear(name)
-            self._fail(node, data["message"], data["hint"])
+            self._fail(self.graph.nodes[name], data["message"], data["hint"], seconds)
         elif message.name == "done":
             self._publish(self.running[name], data)
 
@@ -252,18 +287,17 @@ class Runner:
         node, key = decision.node, decision.key
         assert key is not None
         try:
+            if changed := self.planner.changed(decision):
+                message = f"the files of {', '.join(changed)} changed while the node read them"
+                raise StageError(message, "run again: the result would be of neither")
             outputs: dict[str, Output] = {}
             metrics: dict[str, float] = {}
             for port, type_ in node.stage.outputs.items():
                 folder = running.staging / "out" / port
                 if issubclass(type_, Metrics):
                     metrics |= type_.numbers(folder)
-                payload = folder / type_.payload if type_.payload else None
-                size = payload.stat().st_size if payload else None
                 tree = self.store.put_tree(folder)
-                outputs[port] = Output(
-                    type_.__name__, tree.digest, tree.size if size is None else size
-                )
+                outputs[port] = Output(type_.__name__, tree.digest, _size(type_, tree))
             record = Record(
                 key=key.digest,
                 kind=node.kind.name,
@@ -276,9 +310,11 @@ class Runner:
                 created=time.time(),
             )
             self.store.put_record(record)
+            self.made[record.key] = record
         except EdgepipeError as error:
             self._clear(node.name)
-            self._fail(node, error.problems[0].message, error.problems[0].hint)
+            seconds = time.monotonic() - running.started
+            self._fail(node, error.problems[0].message, error.problems[0].hint, seconds)
             return
         self._clear(node.name)
         shutil.rmtree(running.scratch, ignore_errors=True)
@@ -326,11 +362,11 @@ class Runner:
                     details[port] = deep
         return details
 
-    def _fail(self, node: GraphNode, message: str, hint: str) -> None:
+    def _fail(self, node: GraphNode, message: str, hint: str, seconds: float = 0.0) -> None:
         error = f"{message}\n{hint}" if hint else message
         log = self._log(node.name)
         result = NodeResult(
-            node.name, node.kind.name, "failed", error=error, log=f"logs/{log.name}"
+            node.name, node.kind.name, "failed", seconds, error=error, log=f"logs/{log.name}"
         )
         self.stopping = self.stopping or not self.options.keep_going
         self._finish(result, str(log) if log.exists() else "")
@@ -339,41 +375,7 @@ class Runner:
         self.outcome.nodes[result.name] = result
         self.tell(NodeFinished(result, log_path))
 
-    def _check_gates(self) -> None:
-        for gate, _ in self.graph.gates:
-            result = self._gate(gate)
-            self.outcome.gates.append(result)
-            self.tell(GateChecked(result))
 
-    def _gate(self, gate: Gate) -> GateResult:
-        try:
-            left, right, passed = gate.evaluate(self._metric)
-        except KeyError as error:
-            return GateResult(gate.text, False, None, None, error=f"not known: {error.args[0]}")
-        except ZeroDivisionError:
-            return GateResult(gate.text, False, None, None, error="a division by zero")
-        return GateResult(gate.text, passed, left, right, self._unit(gate))
-
-    def _metric(self, metric: MetricRef) -> float:
-        ref = metric.ref
-        name = ref.node if ref.index is None else f"{ref.node}[{ref.index}]"
-        record, what = self.records.get(name), ref.rest[-1]
-        if record is None:
-            raise KeyError(f"{name} has no result")
-        if what == SIZE:
-            port = ref.rest[0] if len(ref.rest) > 1 else self.graph.nodes[name].artifact
-            if port is not None:
-                return float(record.outputs[port].size)
-        if what not in record.metrics:
-            raise KeyError(f"{name} made no {what}")
-        return record.metrics[what]
-
-    def _unit(self, gate: Gate) -> str:
-        units = set()
-        for metric in gate.metrics:
-            ref = metric.ref
-            name = ref.node if ref.index is None else f"{ref.node}[{ref.index}]"
-            known = self.graph.nodes[name].stage.metrics
-            what = ref.rest[-1]
-            units.add("bytes" if what == SIZE else known[what].unit if what in known else "number")
-        return units.pop() if len(units) == 1 else "number"
+def _size(type_: type[Artifact], tree: Tree) -> int:
+    payload = (file.size for file in tree.files if file.path == type_.payload)
+    return next(payload, tree.size)

@@ -14,7 +14,9 @@ from edgepipe.results import RunResult
 
 def new_id(pipeline: str) -> str:
     """A run's name: sorts by time, and two at once differ."""
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{pipeline}-{secrets.token_hex(2)}"
+    now = time.time_ns()
+    moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now // 1_000_000_000))
+    return f"{moment}{now // 1_000_000 % 1000:03d}-{pipeline}-{secrets.token_hex(2)}"
 
 
 def save(folder: Path, result: RunResult) -> None:
@@ -52,5 +54,5 @@ def load(runs: Path, name: str = "last") -> tuple[Path, RunResult]:
     try:
         value = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         return folder, RunResult.from_json(value)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"{folder / 'run.json'} cannot be read: {error}") from error

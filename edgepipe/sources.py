@@ -115,10 +115,12 @@ def _code(prefix: str, value: str, folder: Path, root: Path, node: Node) -> _Fou
         if not path.is_file():
             hint = f"it is sought relative to {folder}"
             return Problem(f"there is no file {place}", hint, node.where)
-        if not path.resolve().is_relative_to(root.resolve()):
+        real, home = path.resolve(), root.resolve()
+        if not real.is_relative_to(home):
             hint = f"code that a pipeline names is below {root}"
             return Problem(f"{place} is outside the project", hint, node.where)
-        return _Found(f"{prefix}{path.relative_to(root).as_posix()}:{name}", path)
+        inside = real.relative_to(home)
+        return _Found(f"{prefix}{inside.as_posix()}:{name}", root / inside)
     base = root.joinpath(*parts)
     for file in (base.with_suffix(".py"), base / "__init__.py"):
         if file.is_file():

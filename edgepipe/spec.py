@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from difflib import get_close_matches
+from types import UnionType
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -12,7 +15,9 @@ from edgepipe.errors import Problem, did_you_mean
 from edgepipe.yamltree import Node, kind_of
 
 Scalar = str | int | float | bool
-Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")]
+_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]*$"
+_NAME = "letters, digits, '_' and '-', and a letter first"
+Name = Annotated[str, Field(pattern=_PATTERN)]
 
 
 class _Spec(BaseModel):
@@ -114,12 +119,17 @@ def check_model(
     try:
         model.model_validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
-        seen: set[tuple[str | int, ...]] = set()
-        for item in error.errors(include_url=False):
-            path = _in_tree(item, node)
-            if path not in seen:
-                seen.add(path)
+        items = {_in_tree(i, node): i for i in reversed(error.errors(include_url=False))}
+        unknown = [path for path, item in items.items() if item["type"] == "extra_forbidden"]
+        for path, item in reversed(items.items()):
+            misspelt = any(u[:-1] == path[:-1] and _near(u, path) for u in unknown)
+            # What is misspelt is missing too: that is one mistake.
+            if item["type"] != "missing" or not misspelt:
                 yield _problem(item, path, model, node, what)
+
+
+def _near(one: tuple[str | int, ...], other: tuple[str | int, ...]) -> bool:
+    return bool(get_close_matches(str(one[-1]), [str(other[-1])]))
 
 
 def _in_tree(item: Mapping[str, Any], node: Node) -> tuple[str | int, ...]:
@@ -155,24 +165,23 @@ def _problem(
         return Problem(f"unknown {noun} '{dotted}'{of}", hint, parent.key(str(name)).where)
     if kind == "missing":
         described = _description(model, item["loc"])
-        return Problem(f"{noun} '{dotted}'{of} is missing", described, parent.where)
+        group = node.at(path[:-2]).key(str(path[-2])) if len(path) > 1 else node
+        return Problem(f"{noun} '{dotted}'{of} is missing", described, group.where)
     if item["loc"] and item["loc"][-1] == "[key]":
-        hint = "letters, digits, '_' and '-', and a letter first"
-        return Problem(f"'{item['input']}' is not a name", hint, place.where)
+        hint = f"a name is {_NAME}"
+        return Problem(f"'{item['input']}' is not a name", hint, parent.key(str(name)).where)
     message = _reason(kind, context, item["msg"])
     given = kind_of(place.value)
-    if kind.endswith("_type") or kind in {"int_from_float", "bool_parsing", "int_parsing"}:
-        text = f"{noun} '{dotted}'{of} {message}, not {given}"
-    else:
-        text = (
-            f"{noun} '{dotted}'{of} {message}, not {json.dumps(place.plain(), ensure_ascii=False)}"
-        )
+    if not kind.endswith("_type"):
+        given = json.dumps(place.plain(), ensure_ascii=False)
+        given = given if len(given) <= 60 else kind_of(place.value)
+    subject = f"{noun} '{dotted}'{of}" if dotted else f"what stands here{of and ' for'}{of[3:]}"
+    text = f"{subject} {message}, not {given}"
     return Problem(text, _hint(kind, place.value) or _description(model, item["loc"]), place.where)
 
 
 _REASONS = {
     "int_type": "must be an integer",
-    "int_from_float": "must be an integer",
     "float_type": "must be a number",
     "string_type": "must be a text",
     "bool_type": "must be true or false",
@@ -182,7 +191,6 @@ _REASONS = {
     "model_type": "must be a mapping",
     "model_attributes_type": "must be a mapping",
     "path_type": "must be a path",
-    "none_required": "must be left out",
     "finite_number": "must be a finite number",
 }
 
@@ -196,10 +204,13 @@ def _reason(kind: str, context: Mapping[str, Any], message: str) -> str:
     if kind in {"literal_error", "enum"}:
         return f"must be {context['expected']}"
     if kind == "string_pattern_mismatch":
-        return "must be letters, digits, '_' and '-', and a letter first"
-    if kind in {"too_short", "too_long"}:
+        pattern = context["pattern"]
+        return f"must be {_NAME}" if pattern == _PATTERN else f"must match {pattern}"
+    if kind.endswith(("too_short", "too_long")):
         bound = context.get("min_length", context.get("max_length"))
-        return f"must have {'at least' if kind == 'too_short' else 'at most'} {bound} entries"
+        plural = ("entry", "entries") if not kind.startswith("string") else ("sign", "signs")
+        least = "at least" if kind.endswith("short") else "at most"
+        return f"must have {least} {bound} {plural[bound != 1]}"
     if kind == "value_error":
         return str(context.get("error", message))
     return _REASONS.get(kind, message[0].lower() + message[1:])
@@ -207,11 +218,13 @@ def _reason(kind: str, context: Mapping[str, Any], message: str) -> str:
 
 def _hint(kind: str, value: Any) -> str:
     if kind == "bool_type" and isinstance(value, str):
-        return "YAML 1.2 knows true and false only"
-    if kind == "int_type" and isinstance(value, str) and value.isdigit():
-        return f"write it without quotes and leading zeros: {int(value)}"
-    if kind == "int_from_float" and isinstance(value, float):
-        return f"write {round(value)}"
+        word = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(value.lower())
+        return f"{'write ' + word + ': ' if word else ''}YAML 1.2 knows true and false only"
+    if kind == "int_type" and isinstance(value, float) and value.is_integer():
+        return f"write {int(value)}"
+    if kind == "int_type" and isinstance(value, str):
+        number = re.fullmatch(r"0*([0-9][0-9_]*)|0x[0-9a-fA-F]+", value)
+        return f"write {int(number[1] or value, 10 if number[1] else 16)}" if number else ""
     if kind == "string_type" and isinstance(value, int | float):
         return f'quote it: "{value}"'
     return ""
@@ -233,7 +246,10 @@ def _fields(model: Any, loc: tuple[str | int, ...]) -> Any:
 
 
 def _inner(found: Any) -> Any:
-    return getattr(found, "annotation", found)
+    """A field's type; of several the model."""
+    annotation = getattr(found, "annotation", found)
+    alternatives = get_args(annotation) if isinstance(annotation, UnionType) else ()
+    return next((a for a in alternatives if hasattr(a, "model_fields")), annotation)
 
 
 def _item(found: Any) -> Any:
@@ -248,6 +264,9 @@ def field_names(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]
 
 
 def _description(model: type[BaseModel], loc: tuple[str | int, ...]) -> str:
-    found = _fields(model, loc)
-    text = getattr(found, "description", None)
-    return f"{loc[-1]}: {text}" if text else ""
+    """What a field's author says of it, or of the list or mapping that it stands in."""
+    for end in range(len(loc), 0, -1):
+        text = getattr(_fields(model, loc[:end]), "description", None)
+        if text:
+            return f"{loc[end - 1]}: {text}"
+    return ""

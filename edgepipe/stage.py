@@ -103,7 +103,10 @@ class Metrics(Artifact):
 
     @classmethod
     def load(cls, path: Path) -> dict[str, Any]:
-        value = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
+        try:
+            value = json.loads((path / "metrics.json").read_bytes())
+        except ValueError as error:
+            raise StageError(f"Metrics: metrics.json is not JSON: {error}") from error
         if not isinstance(value, dict):
             raise StageError("Metrics: metrics.json does not hold an object")
         return value
@@ -199,6 +202,10 @@ class Stage(Params):
     """It uses ``ctx.seed``, which therefore enters its key."""
     cpus: ClassVar[int] = 1
     """How many threads it keeps busy; 0: all of the machine."""
+
+    def needs(self) -> tuple[str, ...]:
+        """The distributions that it requires with these parameters."""
+        return self.requires
 
     @abstractmethod
     def run(self, ctx: Context) -> None:

@@ -90,14 +90,14 @@ class Store:
     def staging(self) -> Path:
         """A new empty folder on the store's file system. Raises StoreError where it cannot be."""
         folder = self.root / "tmp"
-        with _explained(self.root):
+        with explained(self.root):
             folder.mkdir(parents=True, exist_ok=True)
             return Path(tempfile.mkdtemp(dir=folder))
 
     def scratch(self, key: str) -> Path:
         """The folder that survives a kill of the node with this key."""
         path = self.root / "scratch" / key
-        with _explained(self.root):
+        with explained(self.root):
             path.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -108,11 +108,16 @@ class Store:
             StoreError: a link or a special file is among them, or the disk is full.
         """
         files = []
-        with _explained(self.root):
+        with explained(self.root):
             for path in _files(folder):
                 size = path.stat().st_size
                 digest = digest_file(path)
-                self._publish(path, self._path("objects", digest))
+                target = self._path("objects", digest)
+                # One that is there may be damaged.
+                if _size(target) == size and digest_file(target) == digest:
+                    path.unlink()
+                else:
+                    self._publish(path, target)
                 files.append(File(path.relative_to(folder).as_posix(), digest, size))
             body = canonical([asdict(file) for file in files])
             digest = digest_bytes("tree", body)
@@ -125,9 +130,9 @@ class Store:
         try:
             body = path.read_bytes()
         except OSError as error:
-            raise StoreError(
-                f"the object {digest[:12]} cannot be read: {error.strerror}"
-            ) from error
+            reason = (error.strerror or str(error)).lower()
+            message = f"the object {digest[:12]} cannot be read: {reason}"
+            raise StoreError(message, "run the pipeline: what it held is made again") from error
         if digest_bytes("tree", body) != digest:
             hint = f"remove {path}: what it held is made again"
             raise StoreError(f"the object {digest[:12]} is damaged", hint)
@@ -150,7 +155,7 @@ class Store:
         self._lay_out(digest, folder, shutil.copyfile)
 
     def _lay_out(self, digest: str, folder: Path, place: Any) -> None:
-        with _explained(folder):
+        with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
             for file in self.tree(digest).files:
                 relative = PurePosixPath(file.path)
@@ -166,9 +171,7 @@ class Store:
             value = json.loads(self._path("records", key).read_bytes())
             outputs = {port: Output(**item) for port, item in value.pop("outputs").items()}
             record = Record(**value, outputs=outputs)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             # A damaged record is no record: the node runs again and writes a new one.
             return None
         if record.key != key:
@@ -179,17 +182,24 @@ class Store:
 
     def put_record(self, record: Record) -> None:
         """Publish a record; its objects must be in the store already."""
-        with _explained(self.root):
+        with explained(self.root):
             self._write(self._path("records", record.key), json.dumps(asdict(record)).encode())
 
     def metrics(self, tree: str) -> Any:
         """The JSON of a Metrics artifact in the store."""
         for file in self.tree(tree).files:
             if file.path == "metrics.json":
-                return json.loads(self._path("objects", file.digest).read_bytes())
+                path = self._path("objects", file.digest)
+                body = path.read_bytes()
+                if digest_bytes("file", body) != file.digest:
+                    hint = f"remove {path}: what it held is made again"
+                    raise StoreError(f"the object {file.digest[:12]} is damaged", hint)
+                return json.loads(body)
         raise StoreError(f"the object {tree[:12]} holds no metrics")
 
     def _write(self, target: Path, body: bytes) -> None:
+        if _size(target) == len(body) and target.read_bytes() == body:
+            return
         handle, name = tempfile.mkstemp(dir=self._tmp())
         try:
             with os.fdopen(handle, "wb") as file:
@@ -199,11 +209,7 @@ class Store:
             Path(name).unlink(missing_ok=True)
 
     def _publish(self, source: Path, target: Path) -> None:
-        """Move a finished file to its name, durably and read-only; one that is there stays."""
-        known = _size(target) if target.is_relative_to(self.root / "objects") else -1
-        if known == source.stat().st_size:
-            source.unlink()
-            return
+        """Move a finished file to its name, durably and read-only."""
         source.chmod(_READ_ONLY)
         with source.open("rb") as file:
             os.fsync(file.fileno())
@@ -242,7 +248,7 @@ def _link_or_copy(source: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _explained(place: Path) -> Iterator[None]:
+def explained(place: Path) -> Iterator[None]:
     """Turn an OSError into an error that says what to do."""
     try:
         yield

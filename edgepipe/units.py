@@ -54,13 +54,13 @@ def seconds(value: float) -> str:
 
 
 def _scaled(value: float, prefixes: tuple[tuple[str, float], ...]) -> str:
+    # Chosen by what will be shown: 999.9 kB is 1.00 MB.
+    rounded = float(f"{value:.3g}")
     for name, factor in prefixes:  # noqa: B007  the last one serves what is smaller
-        if abs(value) >= factor:
+        if abs(rounded) >= factor:
             break
     scaled = value / factor
-    digits = 0 if scaled == round(scaled) and factor == 1.0 else 2 - min(2, _exponent(scaled))
+    whole = scaled == round(scaled) and factor == 1.0
+    shown = abs(rounded / factor)
+    digits = 0 if whole else 2 - (shown >= 10) - (shown >= 100)
     return f"{scaled:.{digits}f} {name}".rstrip()
-
-
-def _exponent(value: float) -> int:
-    return max(0, math.floor(math.log10(abs(value)))) if value else 0

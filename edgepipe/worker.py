@@ -30,6 +30,7 @@ class _Channel:
     """Sends messages to the parent, one JSON line each."""
 
     def __init__(self, descriptor: int) -> None:
+        os.set_inheritable(descriptor, False)
         self._file = os.fdopen(descriptor, "wb", buffering=0)
         self._last = 0.0
         self._lock = threading.Lock()
@@ -74,8 +75,6 @@ def run(job: Job, channel: _Channel) -> None:
         except BaseException as error:
             traceback.print_exc()
             channel.send("error", _explain(error, job))
-            if not isinstance(error, Exception):
-                raise
             return
         facts = {
             "seconds": time.perf_counter() - started,
@@ -147,6 +146,9 @@ def _explain(error: BaseException, job: Job) -> dict[str, Any]:
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         message = f"the disk is full: {error.filename or Path(job.scratch).parent}"
         return {"message": message, "hint": "make room, then run again: finished nodes are kept"}
+    if isinstance(error, SystemExit):
+        message = f"the stage ended its process: sys.exit({error.code!r})"
+        return {"message": message, "hint": "a stage returns, or raises StageError"}
     if isinstance(error, MemoryError):
         return {"message": "memory ran out", "hint": "give it less: a smaller batch or model"}
     frames = traceback.extract_tb(error.__traceback__)

@@ -1,21 +1,17 @@
-"""What all tests share: a cache of their own, small projects, and the command as a process."""
+"""What all tests share: a cache of their own, small projects, and golden files."""
 
 from __future__ import annotations
 
-import json
-import os
+import argparse
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
+from projects import CASES, Compile, Folder, Golden
 
-CASES = Path(__file__).parent / "cases"
-GOLDEN = Path(__file__).parent / "golden"
+from edgepipe.cli._common import Compiled, compile_pipeline
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,81 +30,6 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
         monkeypatch.delenv(name, raising=False)
 
 
-@dataclass(frozen=True)
-class Finished:
-    """A command that ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "edgepipe", *map(str, arguments)]
-
-
-@dataclass(frozen=True)
-class Folder:
-    """A project's folder, and the command run in it as a real process."""
-
-    path: Path
-
-    @property
-    def cache(self) -> Path:
-        return Path(os.environ["EDGEPIPE_CACHE"])
-
-    def write(self, name: str, text: str) -> Path:
-        path = self.path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    def edgepipe(self, *arguments: object, timeout: float = 60, **env: str) -> Finished:
-        done = subprocess.run(
-            command(*arguments),
-            cwd=self.path,
-            env={**os.environ, **env},
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-        return Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
-
-    def start(self, *arguments: object) -> subprocess.Popen[bytes]:
-        """The command in the background, in a process group of its own."""
-        return subprocess.Popen(
-            command(*arguments),
-            cwd=self.path,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-
-    def trace(self, what: str = "start") -> list[str]:
-        """The nodes that did something, in order."""
-        return [event["node"] for event in self.events() if event["what"] == what]
-
-    def events(self) -> list[dict[str, Any]]:
-        path = self.path / "trace.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines]
-
-    def files(self) -> dict[str, bytes]:
-        """All that the project and the cache hold."""
-        return {
-            str(file): file.read_bytes()
-            for root in (self.path, self.cache)
-            for file in sorted(root.rglob("*"))
-            if file.is_file() and "__pycache__" not in file.parts
-        }
-
-
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
     """A project with the plug-ins of the tests; the tests' process stands in it."""
@@ -119,9 +40,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
     (folder / "edgepipe.toml").write_text("")
     monkeypatch.chdir(folder)
     return Folder(folder)
-
-
-Golden = Callable[[Path, str], None]
 
 
 @pytest.fixture
@@ -152,3 +70,16 @@ def fresh_imports() -> Iterator[None]:
 def _is_plugin(name: str) -> bool:
     helpers: Sequence[str] = ("_values", "_arithmetic")
     return name.startswith(("edgepipe_plugin.", "edgepipe_user_")) or name in helpers
+
+
+@pytest.fixture
+def compiled(project: Folder, fresh_imports: None) -> Compile:
+    """Compile a pipeline's text in the project, as every verb does."""
+
+    def compile_text(text: str, *overrides: str, until: str | None = None) -> Compiled:
+        head = "" if "edgepipe:" in text else "edgepipe: 1\nname: case\n"
+        path = project.write("pipeline.yaml", head + text)
+        options = argparse.Namespace(pipeline=path, set=list(overrides), cache=None, until=until)
+        return compile_pipeline(options)
+
+    return compile_text

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import GOLDEN, Folder, Golden
+from projects import GOLDEN, Folder, Golden
 
 from edgepipe.cli import main
 

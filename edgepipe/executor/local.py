@@ -10,9 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 
 from edgepipe.executor import Job, Message
 
@@ -33,7 +32,6 @@ class _Worker:
     buffer: bytes = b""
     ended_by_us: str = ""
     """Why this executor ended it; empty if it did not."""
-    pending: deque[Message] = field(default_factory=deque)
 
 
 class LocalExecutor:
@@ -62,6 +60,9 @@ class LocalExecutor:
         messages: list[Message] = []
         for key, _ in self._selector.select(timeout):
             messages += self._read(key.data)
+        for worker in list(self._workers):
+            if worker.process.poll() is not None:
+                messages += self._gone(worker)
         for worker in self._workers:
             if worker.job and worker.deadline is not None and time.monotonic() > worker.deadline:
                 worker.ended_by_us = f"it took longer than its timeout of {worker.job.timeout:g} s"
@@ -70,26 +71,20 @@ class LocalExecutor:
         return messages
 
     def close(self, *, force: bool = False) -> None:
-        workers, self._workers = self._workers, []
-        for worker in workers:
-            self._selector.unregister(worker.messages)
-            os.close(worker.messages)
-            if worker.process.stdin is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    worker.process.stdin.close()
+        for worker in self._workers:
             if force or worker.job is not None:
                 _kill(worker.process, signal.SIGKILL if force else signal.SIGTERM)
         deadline = time.monotonic() + _GRACE
-        for worker in workers:
-            try:
-                worker.process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                _kill(worker.process, signal.SIGKILL)
-                worker.process.wait()
-            # Whatever the stage started lives in the worker's process group.
-            _kill(worker.process, signal.SIGKILL)
+        for worker in list(self._workers):
+            if worker.job is not None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    worker.process.wait(max(0.0, deadline - time.monotonic()))
+            self._retire(worker)
 
     def _idle(self, threads: int) -> _Worker | None:
+        for worker in list(self._workers):
+            if worker.job is None and worker.process.poll() is not None:
+                self._retire(worker)
         idle = [w for w in self._workers if w.job is None]
         for worker in idle:
             if worker.threads == threads:
@@ -99,17 +94,16 @@ class LocalExecutor:
         return None
 
     def _retire(self, worker: _Worker) -> None:
-        self._workers.remove(worker)
-        self._selector.unregister(worker.messages)
-        os.close(worker.messages)
-        if worker.process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                worker.process.stdin.close()
-        try:
-            worker.process.wait(_GRACE)
-        except subprocess.TimeoutExpired:
-            _kill(worker.process, signal.SIGKILL)
-            worker.process.wait()
+        """End a worker, and whatever its stages started: they live in its process group."""
+        assert worker.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            worker.process.stdin.close()
+        _kill(worker.process, signal.SIGKILL)
+        worker.process.wait()
+        if worker in self._workers:
+            self._workers.remove(worker)
+            self._selector.unregister(worker.messages)
+            os.close(worker.messages)
 
     def _spawn(self, threads: int) -> _Worker:
         read, write = os.pipe()
@@ -137,10 +131,7 @@ class LocalExecutor:
         return worker
 
     def _read(self, worker: _Worker) -> list[Message]:
-        try:
-            data = os.read(worker.messages, 1 << 16)
-        except BlockingIOError:
-            return []
+        data = os.read(worker.messages, 1 << 16)
         if not data:
             return self._ended(worker)
         *lines, worker.buffer = (worker.buffer + data).split(b"\n")
@@ -155,11 +146,20 @@ class LocalExecutor:
             messages.append(message)
         return messages
 
+    def _gone(self, worker: _Worker) -> list[Message]:
+        """The worker ended; something that a stage started may still hold its messages open."""
+        messages: list[Message] = []
+        with contextlib.suppress(BlockingIOError):
+            while worker in self._workers:
+                messages += self._read(worker)
+        return messages + (self._ended(worker) if worker in self._workers else [])
+
     def _ended(self, worker: _Worker) -> list[Message]:
-        """The worker closed its end: it crashed, or was ended."""
+        """The worker crashed, or was ended."""
         job = worker.job
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            worker.process.wait(_GRACE)
         self._retire(worker)
-        _kill(worker.process, signal.SIGKILL)
         if job is None:
             return []
         message, hint = _why(worker)

@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import replace
 
-from conftest import GOLDEN, Golden
+from projects import GOLDEN, Golden
 from report_samples import failing, hostile, sample
 
 from edgepipe.events import (

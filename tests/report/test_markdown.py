@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from conftest import GOLDEN, Golden
+from projects import GOLDEN, Golden
 from report_samples import cached, failing, hostile, large, sample
 
 from edgepipe.report.markdown import escape, render, table

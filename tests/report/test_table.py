@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import GOLDEN, Golden
+from projects import GOLDEN, Golden
 from report_samples import HOSTILE, cached, failing, hostile, large, node, sample
 
 from edgepipe.report.table import render

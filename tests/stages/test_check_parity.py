@@ -20,9 +20,9 @@ from torch import nn
 
 from edgepipe.stage import StageError
 from edgepipe_stages import ImageDataset, Model, OnnxModel, TFLiteModel, TorchModel
-from edgepipe_stages._graph import Op
+from edgepipe_stages._graph import Graph, Op, Product
 from edgepipe_stages._parity.divergence import pair_products, similarity
-from edgepipe_stages._parity.trace import trace
+from edgepipe_stages._parity.trace import Made, TorchProduct, trace
 from edgepipe_stages._runtime import Inspectable, runtime_of
 from edgepipe_stages._torch_model import load_model, save_model
 from edgepipe_stages.check.parity import Parity
@@ -358,6 +358,31 @@ def test_the_precision_has_to_be_known(run_stage: RunStage, resnet: Models, tmp_
     with pytest.raises(StageError, match="precision 'int4'"):
         run_stage(Parity, **inputs)
     assert run_stage(Parity, {"tolerance": "int8"}, **inputs).metrics["top1_agreement"] > 0.95
+
+
+def test_products_are_paired_by_weights_then_by_what_is_left_then_by_order() -> None:
+    random = np.random.default_rng(0)
+    a, b, c, d = random.normal(size=(4, 4, 2, 3, 3)).astype(np.float32)
+    image = Made("", "image", np.zeros((1, 2, 5, 5), np.float32))
+    originals = [
+        TorchProduct(name, weight, image)
+        for name, weight in (("a", a), ("b", b), ("c", c), ("twice", d), ("again", d))
+    ]
+    damaged = shuffled(b)
+    ops = tuple(
+        Op(name, "Conv", ("x",), (name,), Product("x", weight, name, 4))
+        for name, weight in (("1", c), ("2", -2 * a), ("3", damaged), ("4", d), ("5", d))
+    )
+    ops += (Op("6", "Conv", ("x",), ("6",), Product("x", a[:2], "6", 2)),)
+    found = pair_products(originals, Graph(ops, "5", 0))
+    assert [(op.name, product.path) for op, product, _ in found] == [
+        ("1", "c"),
+        ("2", "a"),
+        ("3", "b"),
+        ("4", "twice"),
+        ("5", "again"),
+    ]
+    assert [similar > 0.99 for *_, similar in found] == [True, True, False, True, True]
 
 
 def test_similarity_leaves_signs_and_scales_aside() -> None:

@@ -19,7 +19,7 @@ from edgepipe.manual import describe, example, text
 from edgepipe.spec import check_model
 from edgepipe.stage import Artifact, Metric, Metrics, Stage, ports_of
 from edgepipe.units import UNITS
-from edgepipe.yamltree import parse
+from edgepipe.yamlparse import parse
 
 KINDS = [kind for kind in Kinds().all.values() if not kind.plugin]
 EXPECTED = {

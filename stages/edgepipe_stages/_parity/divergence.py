@@ -29,6 +29,9 @@ JUMP_DB = 6.0
 _LAYOUT = {"reshape", "flatten", "transpose", "squeeze", "unsqueeze", "expand_dims"}
 """Operators, in any runtime's spelling, that only move data: what enters one is as good."""
 
+ALIKE = 0.5
+"""Above what two unrelated kernels of three by three pixels come to."""
+
 SAME_WEIGHTS = 0.95
 """Weights less similar than this are other weights; int8 rounding keeps them above 0.99."""
 
@@ -154,12 +157,13 @@ def pair_products(products: Sequence[TorchProduct], graph: Graph) -> list[Pair]:
         for j, product in enumerate(products):
             if weight.shape == product.weight.shape:
                 similar = max(similarity(weight, own) for own in _orders(product))
-                apart = abs(i / len(ops) - j / len(products))
-                candidates.append((similar - 0.1 * apart, -apart, i, j, similar))
-    candidates.sort(reverse=True)
+                # Weights that are not alike at all say nothing: then the order decides.
+                grade = round(similar, 2) if similar > ALIKE else 0.0
+                candidates.append((-grade, i, j, similar))
+    candidates.sort()
     taken: dict[int, tuple[int, float]] = {}
     used: set[int] = set()
-    for _, _, i, j, similar in candidates:
+    for _, i, j, similar in candidates:
         if i not in taken and j not in used:
             taken[i] = (j, similar)
             used.add(j)

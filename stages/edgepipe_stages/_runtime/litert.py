@@ -87,7 +87,7 @@ def stored(values: NDArray[np.float32], details: dict[str, Any]) -> NDArray[Any]
         return values.astype(dtype)
     scale, zero_point = details["quantization"]
     limits = np.iinfo(dtype)
-    whole = np.round(values / np.float32(scale))
+    whole = np.round(values / np.float32(scale)) + zero_point
     result: NDArray[Any] = np.clip(whole, limits.min, limits.max).astype(dtype)
     return result
 

@@ -7,10 +7,11 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 from _values import Numbers, trace
 
-from edgepipe.stage import Context, Field, Literal, Metric, Metrics, Stage, StageError, optional
+from edgepipe.stage import Context, Field, Metric, Metrics, Stage, StageError, optional
 
 
 class Misbehave(Stage):
@@ -32,6 +33,7 @@ class Misbehave(Stage):
         "only_one_output",
         "nan",
         "not_json",
+        "colors",
         "link",
         "fifo",
         "print",
@@ -51,7 +53,7 @@ class Misbehave(Stage):
         action = getattr(self, f"_{self.how}", None)
         if action is not None:
             action(ctx)
-        if self.how not in {"no_output", "only_one_output"}:
+        if self.how not in {"no_output", "only_one_output", "not_json"}:
             ctx.save("report", {"total": float("nan") if self.how == "nan" else 1.0})
         if self.how != "no_output":
             ctx.save("values", [1.0])
@@ -79,6 +81,8 @@ class Misbehave(Stage):
 
     def _not_json(self, ctx: Context) -> None:
         (ctx.output("report") / "metrics.json").write_text("{")
+
+    def _colors(self, ctx: Context) -> None:
         raise SystemError("\x1b[31mred\x1b[0m\nsecond line")
 
     def _link(self, ctx: Context) -> None:

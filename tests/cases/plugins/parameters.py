@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 from _values import Numbers
 
-from edgepipe.stage import Context, Field, Literal, Params, Stage, UserCode, UserPath
+from edgepipe.stage import Context, Field, Params, Stage, UserCode, UserPath
 
 
 class Options(Params):

@@ -1,0 +1,126 @@
+"""Where a project begins, its settings, its plug-ins and its cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgepipe import runs
+from edgepipe.errors import ConfigError
+from edgepipe.kinds import Kinds
+from edgepipe.project import find
+
+
+@pytest.mark.parametrize("mark", ["edgepipe.toml", "pyproject.toml", ".git"])
+def test_a_project_begins_at_the_nearest_mark_above(tmp_path: Path, mark: str) -> None:
+    (tmp_path / "home" / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "home" / mark).touch()
+    for start in ("home", "home/deep/er", "home/deep/er/p.yaml"):
+        assert find(tmp_path / start).root == tmp_path / "home"
+
+
+def test_without_a_mark_the_folder_itself_is_the_project(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").touch()
+    found = find(tmp_path / "p.yaml")
+    # tmp_path may lie below somebody's project.
+    assert tmp_path.is_relative_to(found.root)
+
+
+def test_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EDGEPIPE_CACHE")
+    for name in ("mine", "others"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "edgepipe.toml").write_text('cache = "c"\nplugins = ["mine", "others", "absent"]\n')
+    project = find(tmp_path)
+    assert project.cache == tmp_path / "c"
+    assert project.plugins == (tmp_path / "mine", tmp_path / "others")
+    assert project.runs == tmp_path / ".edgepipe" / "runs"
+
+
+def test_the_cache_of_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "edgepipe.toml").write_text('cache = "c"\n')
+    monkeypatch.setenv("EDGEPIPE_CACHE", "~/elsewhere")
+    assert find(tmp_path).cache == Path.home() / "elsewhere"
+    monkeypatch.delenv("EDGEPIPE_CACHE")
+    (tmp_path / "edgepipe.toml").write_text("")
+    assert find(tmp_path).cache == Path.home() / "xdg" / "edgepipe"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert find(tmp_path).cache == Path.home() / ".cache" / "edgepipe"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cache = ", "this is not TOML"),
+        ('cahce = "x"', "unknown setting 'cahce'"),
+        ("cache = 3", "'cache' must be a text"),
+        ('plugins = "x"', "'plugins' must be a list of texts"),
+        ("plugins = [3]", "'plugins' must be a list of texts"),
+        ('plugins = ["../outside"]', "'../outside' is outside the project"),
+        ('plugins = ["/etc"]', "'/etc' is outside the project"),
+        ('plugins = ["link"]', "'link' is outside the project"),
+    ],
+)
+def test_wrong_settings(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "link").symlink_to("/etc")
+    (tmp_path / "edgepipe.toml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        find(tmp_path)
+    assert message in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_settings_that_are_no_text(tmp_path: Path) -> None:
+    (tmp_path / "edgepipe.toml").write_bytes(b'cache = "\xff"')
+    with pytest.raises(ConfigError, match="not TOML"):
+        find(tmp_path)
+
+
+# -- kinds
+
+
+STAGE = (
+    "from edgepipe.stage import Context, Folder, Stage\n\n\nclass One(Stage):\n    '''One.'''\n\n"
+    "    outputs = {'out': Folder}\n\n    def run(self, ctx: Context) -> None: ...\n"
+)
+
+
+def test_kinds_are_found_by_listing_files(tmp_path: Path) -> None:
+    for name in ("a.py", "fam/b.py", "fam/_helper.py", "_fam/c.py", "_d.py", "deep/er/e.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("raise RuntimeError('never imported')\n")
+    mine = [name for name, kind in Kinds([tmp_path]).all.items() if kind.plugin]
+    assert mine == ["a", "fam.b"]
+
+
+def test_a_kind_that_is_there_twice(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "digits.py").write_text(STAGE)
+    with pytest.raises(ConfigError) as caught:
+        Kinds([tmp_path]).get("a")
+    assert "the kind 'data.digits' is there twice" in caught.value.problems[0].message
+
+
+def test_a_stage_may_have_helpers_beside_it(tmp_path: Path, fresh_imports: None) -> None:
+    text = STAGE + "\n\nclass _Base(Stage):\n    '''Hidden.'''\n"
+    (tmp_path / "withbase.py").write_text(text)
+    assert Kinds([tmp_path]).get("withbase").stage.__name__ == "One"
+
+
+# -- runs
+
+
+def test_ids_of_runs_sort_by_time_and_differ() -> None:
+    ids = [runs.new_id("p") for _ in range(20)]
+    moments = [name.rpartition("-p-")[0] for name in ids]
+    assert moments == sorted(moments)
+    assert len(set(ids)) == 20
+
+
+def test_an_ambiguous_run(tmp_path: Path) -> None:
+    for name in ("2026-a", "2026-b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text("{}")
+    with pytest.raises(ConfigError, match="several runs match '2026'"):
+        runs.load(tmp_path, "2026")
