@@ -34,6 +34,8 @@ class Fingerprints:
     def __init__(self, roots: Sequence[Path]) -> None:
         self.roots = tuple(roots)
         self._units: dict[Path, Unit] = {}
+        self._roots: dict[tuple[str, Path], Path | None] = {}
+        self._files_of: dict[tuple[str, Path], tuple[tuple[Path, Path], ...]] = {}
 
     def of(self, path: Path, root: Path) -> Code:
         """Digest the code that the file ``path``, imported from the folder ``root``, reaches.
@@ -60,18 +62,32 @@ class Fingerprints:
             self._units[path] = read_unit(path, root)
         return self._units[path]
 
-    def _resolve(self, module: str, folder: Path) -> Iterator[tuple[Path, Path]]:
+    def _resolve(self, module: str, folder: Path) -> tuple[tuple[Path, Path], ...]:
         """The files that importing a dotted name runs: the module's and its packages'."""
-        parts = module.split(".")
+        top = module.partition(".")[0]
+        if (top, folder) not in self._roots:
+            self._roots[top, folder] = self._root(top, folder)
+        root = self._roots[top, folder]
+        if root is None:
+            return ()
+        if (module, root) not in self._files_of:
+            self._files_of[module, root] = tuple(_files(module, root))
+        return self._files_of[module, root]
+
+    def _root(self, top: str, folder: Path) -> Path | None:
         for root in dict.fromkeys((*self.roots, folder)):
-            if not (root / parts[0]).is_dir() and not (root / f"{parts[0]}.py").is_file():
-                continue
-            for depth in range(1, len(parts) + 1):
-                place = root.joinpath(*parts[:depth])
-                for file in (place / "__init__.py", place.with_suffix(".py")):
-                    if file.is_file():
-                        yield file, root
-            return
+            if (root / top).is_dir() or (root / f"{top}.py").is_file():
+                return root
+        return None
+
+
+def _files(module: str, root: Path) -> Iterator[tuple[Path, Path]]:
+    place = root
+    for part in module.split("."):
+        place /= part
+        for file in (place / "__init__.py", place.with_suffix(".py")):
+            if file.is_file():
+                yield file, root
 
 
 def read_unit(path: Path, root: Path) -> Unit:
