@@ -10,7 +10,7 @@ class BenchmarkTFLite(benchmark.Benchmark):
     """Measure a TensorFlow Lite model as LiteRT's interpreter runs it on the processor.
 
     Integers at the model's input and output are scaled outside of the time that is measured. On
-    x86 processors int8 is often slower than float, for want of fast kernels.
+    x86 processors without VNNI int8 is often slower than float, for want of fast kernels.
     """
 
     inputs = {"model": TFLiteModel, "data": ImageDataset}
