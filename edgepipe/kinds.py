@@ -22,7 +22,7 @@ from pathlib import Path
 from types import ModuleType
 
 from edgepipe.errors import ConfigError, Problem, Where
-from edgepipe.stage import Stage
+from edgepipe.stage import Stage, import_file
 
 GROUP = "edgepipe.stages"
 
@@ -159,17 +159,4 @@ def load_module(name: str, path: Path, root: Path, plugin: bool) -> ModuleType:
         return importlib.import_module(name)
     if str(root) not in sys.path:
         sys.path.append(str(root))
-    full = f"edgepipe_plugin.{name}"
-    if full in sys.modules:
-        return sys.modules[full]
-    spec = importlib.util.spec_from_file_location(full, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[full] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[full]
-        raise
-    return module
+    return import_file(path, f"edgepipe_plugin.{name}")

@@ -17,6 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -313,7 +314,9 @@ def import_user_object(reference: str, project: Path) -> Any:
             sys.path.append(folder)
     try:
         if module_name.endswith(".py"):
-            module = _import_file(project / module_name)
+            path = project / module_name
+            unique = "edgepipe_user_" + "_".join(path.with_suffix("").parts[1:])
+            module = import_file(path, unique)
         else:
             module = importlib.import_module(module_name)
     except Exception as error:
@@ -327,8 +330,8 @@ def import_user_object(reference: str, project: Path) -> Any:
     return getattr(module, name)
 
 
-def _import_file(path: Path) -> Any:
-    name = "edgepipe_user_" + "_".join(path.with_suffix("").parts[1:])
+def import_file(path: Path, name: str) -> ModuleType:
+    """Import a file as the module ``name``, once. Raises whatever the file raises."""
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
