@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from types import UnionType
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,6 +15,7 @@ from edgepipe.errors import Problem, did_you_mean
 from edgepipe.yamltree import Node, kind_of
 
 Scalar = str | int | float | bool
+M = TypeVar("M", bound=BaseModel)
 _PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]*$"
 _NAME = "letters, digits, '_' and '-', and a letter first"
 Name = Annotated[str, Field(pattern=_PATTERN)]
@@ -78,10 +79,10 @@ def validate(root: Node) -> tuple[Spec, list[Problem]]:
         What is right of it, and all problems with their places. A node that is wrong is left
         out of ``stages``.
     """
+    spec, problems = parse_model(Spec, root)
+    if spec is not None:
+        return spec, []
     plain = root.plain()
-    problems = list(check_model(Spec, root, plain))
-    if not problems:
-        return Spec.model_validate_json(json.dumps(plain), strict=True), []
     right: dict[str, Any] = {}
     for name in Spec.model_fields:
         if name != "stages" and name in plain:
@@ -98,34 +99,37 @@ def validate(root: Node) -> tuple[Spec, list[Problem]]:
             stages |= Spec.model_validate_json(one, strict=True).stages
         except ValidationError:
             continue
-    return Spec.model_construct(**{**_LEAST, **right, "stages": stages}), problems
+    return Spec.model_construct(**{**_LEAST, **right, "stages": stages}), list(problems)
 
 
 _LEAST: dict[str, Any] = {"edgepipe": 1, "name": "unknown", "stages": {"unknown": {"uses": ""}}}
 """The least pipeline that has the right shape."""
 
 
-def check_model(
-    model: type[BaseModel], node: Node, value: Any, what: str = ""
-) -> Iterable[Problem]:
-    """What is wrong with a value, each with its place in ``node``.
+def parse_model(model: type[M], node: Node, what: str = "") -> tuple[M | None, Sequence[Problem]]:
+    """A model made from a tree, or what is wrong with the tree, each with its place.
 
     Args:
-        model: what the value must be.
-        node: the tree from which the value came.
-        value: the tree as plain data.
+        model: what the tree must be.
+        node: the tree.
         what: names the thing whose parameters are checked; empty for the pipeline itself.
     """
     try:
-        model.model_validate_json(json.dumps(value), strict=True)
+        return model.model_validate_json(json.dumps(node.plain()), strict=True), ()
     except ValidationError as error:
-        items = {_in_tree(i, node): i for i in reversed(error.errors(include_url=False))}
-        unknown = [path for path, item in items.items() if item["type"] == "extra_forbidden"]
-        for path, item in reversed(items.items()):
-            misspelt = any(u[:-1] == path[:-1] and _near(u, path) for u in unknown)
-            # What is misspelt is missing too: that is one mistake.
-            if item["type"] != "missing" or not misspelt:
-                yield _problem(item, path, model, node, what)
+        return None, list(_problems(error, model, node, what))
+
+
+def _problems(
+    error: ValidationError, model: type[BaseModel], node: Node, what: str
+) -> Iterator[Problem]:
+    items = {_in_tree(i, node): i for i in reversed(error.errors(include_url=False))}
+    unknown = [path for path, item in items.items() if item["type"] == "extra_forbidden"]
+    for path, item in reversed(items.items()):
+        misspelt = any(u[:-1] == path[:-1] and _near(u, path) for u in unknown)
+        # What is misspelt is missing too: that is one mistake.
+        if item["type"] != "missing" or not misspelt:
+            yield _problem(item, path, model, node, what)
 
 
 def _near(one: tuple[str | int, ...], other: tuple[str | int, ...]) -> bool:

@@ -36,7 +36,8 @@ FRAMEWORKS = {
 LAYERS = [
     {"cli", "__main__"},
     {"report", "runner", "executor", "worker"},
-    {"compiler", "gatecheck", "planner", "schema", "manual", "reference", "runs"},
+    {"compiler", "planner", "schema", "manual", "reference", "runs"},
+    {"expansion", "wiring", "families", "gatecheck"},
     {"config", "variables", "yamlparse", "key", "graph", "store", "project", "sources"},
     {"spec", "stage", "kinds", "fingerprint", "filestate", "events", "results", "gates"},
     {"yamltree", "units"},

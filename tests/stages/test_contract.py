@@ -16,7 +16,7 @@ from edgepipe.errors import ConfigError
 from edgepipe.key import installed
 from edgepipe.kinds import Kind, Kinds
 from edgepipe.manual import describe, example, text
-from edgepipe.spec import check_model
+from edgepipe.spec import parse_model
 from edgepipe.stage import Artifact, Metric, Metrics, Stage, ports_of
 from edgepipe.units import UNITS
 from edgepipe.yamlparse import parse
@@ -110,9 +110,9 @@ def test_its_defaults_pass_its_own_checks(kind: Kind) -> None:
     required = {p["name"] for p in describe(kind)["parameters"] if p["required"]}
     tree = parse("{}\n", "defaults") if not required else None
     if tree is not None:
-        assert list(check_model(kind.stage, tree, {}, kind.name)) == []
+        assert parse_model(kind.stage, tree, kind.name)[1] == ()
     unknown = parse("no_such_parameter: 1\n", "x")
-    problems = list(check_model(kind.stage, unknown, unknown.plain(), kind.name))
+    _, problems = parse_model(kind.stage, unknown, kind.name)
     assert any("unknown parameter 'no_such_parameter'" in p.message for p in problems)
 
 
