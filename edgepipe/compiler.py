@@ -17,6 +17,7 @@ from edgepipe.kinds import Kinds
 from edgepipe.sources import missing
 from edgepipe.spec import Scalar, parse_model, validate
 from edgepipe.stage import Stage, ports_of
+from edgepipe.units import parse_size
 from edgepipe.variables import fill_matrix, matrix_axes, scalar_text
 from edgepipe.wiring import wire
 from edgepipe.yamltree import Node
@@ -122,6 +123,9 @@ class _Compiler:
                 seed=self.spec.seed if spec.seed is None else spec.seed,
                 timeout=spec.timeout,
                 cpus=kind.stage.cpus if spec.cpus is None else spec.cpus,
+                gpus=kind.stage.gpus if spec.gpus is None else spec.gpus,
+                memory=kind.stage.memory if spec.memory is None else parse_size(spec.memory),
+                retries=spec.retries,
                 base=self.config.path.parent,
                 place=family.tree.at(("uses",)).where,
                 tree=tree,

@@ -29,6 +29,24 @@ class NodeStarted:
 
 
 @dataclass(frozen=True)
+class NodeWaits:
+    """A node is not started though it could be; ``reason`` says for what it waits."""
+
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class NodeRetried:
+    """A node failed and will be started again: its ``attempt`` of 1 + ``retries`` is over."""
+
+    node: str
+    attempt: int
+    retries: int
+    message: str
+
+
+@dataclass(frozen=True)
 class NodeProgress:
     """How far a running node is, with numbers worth showing."""
 
@@ -71,5 +89,15 @@ class RunFinished:
     folder: str
 
 
-Event = RunStarted | NodeStarted | NodeProgress | NodeLog | NodeFinished | GateChecked | RunFinished
+Event = (
+    RunStarted
+    | NodeStarted
+    | NodeWaits
+    | NodeRetried
+    | NodeProgress
+    | NodeLog
+    | NodeFinished
+    | GateChecked
+    | RunFinished
+)
 Listener = Callable[[Event], None]

@@ -45,6 +45,10 @@ class GraphNode:
     timeout: float | None
     cpus: int
     """0: all of the machine."""
+    gpus: int
+    memory: int
+    """Bytes; 0: not said."""
+    retries: int
     base: Path
     """The folder to which paths among the parameters are relative, if no place says more."""
     place: Where
@@ -91,18 +95,31 @@ class Graph:
                 graph.add_edge(source.node, name, source=source.port, port=port)
         return graph
 
-    def until(self, target: str) -> Graph:
-        """Only what a node needs, and the node: ``NODE``, or ``NODE[INDEX]`` of a matrix.
+    def named(self, target: str) -> frozenset[str]:
+        """The nodes that a name means: ``NODE``, all of its matrix, or ``NODE[INDEX]``.
 
         Raises:
             ConfigError: there is no such node.
         """
-        import networkx
-
-        wanted = [n for n in self.nodes if n == target or n.partition("[")[0] == target]
-        if not wanted:
+        found = frozenset(n for n in self.nodes if target in {n, n.partition("[")[0]})
+        if not found:
             hint = did_you_mean(target, self.nodes, "nodes")
             raise ConfigError(f"there is no node '{target}'", hint)
+        return found
+
+    def after(self, target: str) -> frozenset[str]:
+        """The nodes that a name means, and all that is made from them. Raises as `named`."""
+        import networkx
+
+        found = set(self.named(target))
+        for name in list(found):
+            found |= networkx.descendants(self.digraph, name)
+        return frozenset(found)
+
+    def only(self, wanted: frozenset[str]) -> Graph:
+        """The same with these nodes, and what they need, alone."""
+        import networkx
+
         keep = set(wanted)
         for name in wanted:
             keep |= networkx.ancestors(self.digraph, name)

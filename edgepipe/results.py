@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 NodeStatus = Literal["ran", "cached", "failed", "skipped"]
@@ -79,6 +79,11 @@ class RunResult:
     """``cpu``, ``cores``, ``memory`` (bytes), ``system``, ``python``."""
     versions: Mapping[str, str] = field(default_factory=dict)
     edgepipe: str = ""
+
+    def repeated(self) -> RunResult:
+        """What a run finds that has nothing to do because this one did it."""
+        nodes = tuple(replace(n, status="cached", reason="", log="") for n in self.nodes)
+        return replace(self, seconds=0.0, nodes=nodes)
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""

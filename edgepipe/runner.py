@@ -2,73 +2,51 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import quote
 
-from edgepipe.errors import EdgepipeError, StageError
+from edgepipe.errors import EdgepipeError, Problem, StageError
 from edgepipe.events import (
-    GateChecked,
     Listener,
-    NodeFinished,
     NodeLog,
     NodeProgress,
+    NodeRetried,
     NodeStarted,
+    NodeWaits,
     RunStarted,
 )
-from edgepipe.executor import Executor, Job, Message
-from edgepipe.gatecheck import evaluate
+from edgepipe.executor import Executor, Message
 from edgepipe.graph import Graph, GraphNode
+from edgepipe.jobs import Workplace, check_gpus, job_of, lay_out, log_name
+from edgepipe.ledger import Ledger, Outcome
+from edgepipe.machine import Machine, Needs, Room
 from edgepipe.planner import Decision, Planner
-from edgepipe.results import GateResult, NodeResult, OutputResult, RunStatus
-from edgepipe.stage import Artifact, Metrics
-from edgepipe.store import Output, Record, Store, Tree, explained
+from edgepipe.publishing import publish, result_of, undeclared
+from edgepipe.queues import Queues
+from edgepipe.results import NodeResult
+from edgepipe.store import Lock, Record, Store, explained
 
 _POLL_SECONDS = 1.0
+_ELSEWHERE_SECONDS = 0.1
+"""How often to look whether another run has made what this one needs."""
+_SYNC_SECONDS = 5.0
+"""How often results are made safe from a loss of power; after a node as long as this, at once."""
 
 
 @dataclass(frozen=True)
 class Options:
     """How a run goes about its work."""
 
-    cores: int
-    """Threads that all running nodes together may keep busy."""
+    machine: Machine
+    """What all running nodes together may use."""
     jobs: int
     """Nodes that may run at once."""
     fresh: frozenset[str] = frozenset()
     """Nodes that run whatever the cache holds."""
     keep_going: bool = True
     """After a failure, finish what does not depend on it."""
-
-
-@dataclass
-class Outcome:
-    """What came of all nodes and gates."""
-
-    nodes: dict[str, NodeResult] = field(default_factory=dict)
-    gates: list[GateResult] = field(default_factory=list)
-    interrupted: bool = False
-
-    @property
-    def status(self) -> RunStatus:
-        """How the run ended as a whole."""
-        if self.interrupted:
-            return "interrupted"
-        if any(node.status in {"failed", "skipped"} for node in self.nodes.values()):
-            return "failed"
-        return "done" if all(gate.passed for gate in self.gates) else "gate failed"
-
-
-@dataclass
-class _Running:
-    decision: Decision
-    staging: Path
-    scratch: Path
-    threads: int
-    started: float = field(default_factory=time.monotonic)
 
 
 class Runner:
@@ -89,30 +67,44 @@ class Runner:
         self.tell = listener
         self.options = options
         self.logs = logs
-        self.outcome = Outcome()
+        self.room = Room(options.machine, options.jobs)
+        self.ledger = Ledger(self.graph, listener)
         self.records: dict[str, Record] = {}
         self.decisions: dict[str, Decision] = {}
         self.made: dict[str, Record] = {}
         """What this run made, by key."""
-        self.running: dict[str, _Running] = {}
+        self.running: dict[str, Workplace] = {}
+        self.twins: dict[str, list[str]] = {}
+        """Key → nodes that wait for a running node of the same key."""
+        self.elsewhere: list[str] = []
+        """Nodes that another run is making."""
+        self.waited: set[str] = set()
+        """Nodes of which that was told."""
+        self.attempts: dict[str, int] = {}
         self.stopping = False
+        self.synced = time.monotonic()
 
-    def run(self, run_id: str) -> Outcome:
-        """Run to the end, or to an interrupt; the executor is closed in any case."""
-        decisions = self.planner.plan(self.options.fresh)
+    def run(self, run_id: str, decisions: list[Decision]) -> Outcome:
+        """Run to the end, or to an interrupt; the executor is closed in any case.
+
+        Args:
+            run_id: names the run.
+            decisions: what the planner says of each node.
+
+        Raises:
+            ConfigError: a node that has to run needs more GPUs than there are.
+        """
+        check_gpus(decisions, self.options.machine)
         times = {d.node.name: d.previous.seconds for d in decisions if d.previous}
         kinds = {name: node.kind.name for name, node in self.graph.nodes.items()}
         self.tell(RunStarted(run_id, self.graph.name, kinds, self.options.jobs, times))
-        priority = self._priorities(times)
-        waiting = sorted(self.graph.nodes, key=lambda n: -priority[n])
+        self.queues = Queues(self.graph, times)
         try:
-            waiting = self._start_ready(waiting)
-            while waiting or self.running:
-                messages = self.executor.poll(_POLL_SECONDS) if self.running else ()
-                for message in messages:
+            self._go_on()
+            while self.running or self.elsewhere:
+                for message in self._wait():
                     self._handle(message)
-                if not self.running or any(message.last for message in messages):
-                    waiting = self._start_ready(waiting)
+                self._go_on()
             self.executor.close()
         except KeyboardInterrupt:
             self._interrupt()
@@ -120,79 +112,73 @@ class Runner:
             self.executor.close(force=True)
             raise
         finally:
-            for running in self.running.values():
-                shutil.rmtree(running.staging, ignore_errors=True)
+            for name in list(self.running):
+                self._clear(name)
+            self.store.sync()
             self.planner.last.save()
             self.planner.files.save()
-        for gate, _ in self.graph.gates:
-            result = evaluate(gate, self.graph, self.records)
-            self.outcome.gates.append(result)
-            self.tell(GateChecked(result))
-        order = {name: i for i, name in enumerate(self.graph.nodes)}
-        self.outcome.nodes = dict(sorted(self.outcome.nodes.items(), key=lambda n: order[n[0]]))
-        return self.outcome
+        return self.ledger.close(self.records)
+
+    def _wait(self) -> list[Message]:
+        """What the executor tells, after a short while at most if another run is at work too."""
+        if self.running:
+            seconds = _ELSEWHERE_SECONDS if self.elsewhere else _POLL_SECONDS
+            return list(self.executor.poll(seconds))
+        time.sleep(_ELSEWHERE_SECONDS)
+        return []
 
     def _interrupt(self) -> None:
-        self.outcome.interrupted = True
+        self.ledger.outcome.interrupted = True
         try:
             self.executor.close()
         except KeyboardInterrupt:
             self.executor.close(force=True)
-        for name, node in self.graph.nodes.items():
-            if name not in self.outcome.nodes:
-                reason = "interrupted" if name in self.running else "not reached"
-                self._finish(NodeResult(name, node.kind.name, "skipped", reason=reason))
+        for name in self.graph.nodes:
+            if name not in self.ledger:
+                self.ledger.skip(name, "interrupted" if name in self.running else "not reached")
 
-    def _priorities(self, times: Mapping[str, float]) -> dict[str, float]:
-        """Seconds from a node to the end of the graph along the longest way."""
-        longest: dict[str, float] = {}
-        for name in reversed(self.graph.nodes):
-            after = max((longest[user] for user in self.graph.users[name]), default=0.0)
-            longest[name] = after + times.get(name, 1.0)
-        return longest
-
-    def _start_ready(self, waiting: list[str]) -> list[str]:
-        """Start or settle what can be; gives back what still waits."""
-        rest = []
-        blocked = False
+    def _go_on(self) -> None:
+        """Look up and start all that can be."""
+        waiting, self.elsewhere = self.elsewhere, []
         for name in waiting:
-            node = self.graph.nodes[name]
-            failed = [s.node for s in node.inputs.values() if self._failed(s.node)]
-            if failed or self.stopping:
-                reason = (
-                    f"{failed[0]} {self.outcome.nodes[failed[0]].status}" if failed else "stopped"
-                )
-                self._finish(NodeResult(name, node.kind.name, "skipped", reason=reason))
-            elif any(s.node not in self.records for s in node.inputs.values()):
-                rest.append(name)
+            if not self.stopping:
+                self._guarded(name, self._start)
+        queues = self.queues
+        while queues.ready or self._startable():
+            if queues.ready:
+                self._guarded(queues.ready.popleft(), self._look_up)
             else:
-                try:
-                    decision = self._decide(node)
-                    if decision.record is not None:
-                        self._settle(decision, decision.record, "cached")
-                    elif self._same_runs(decision):
-                        rest.append(name)
-                    elif blocked or not self._fits(node):
-                        # What waits for room goes before what has a lower priority.
-                        blocked = True
-                        rest.append(name)
-                    else:
-                        self._start(decision)
-                except EdgepipeError as error:
-                    self._fail(node, error.problems[0].message, error.problems[0].hint)
-        return rest
+                self._guarded(queues.pop(), self._start)
+        if self.stopping and not self.running:
+            for name in self.graph.nodes:
+                if name not in self.ledger:
+                    self.ledger.skip(name, "stopped")
 
-    def _decide(self, node: GraphNode) -> Decision:
-        """Look a node up: once, and among what this run made since."""
-        decision = self.decisions.get(node.name)
-        if decision is None:
-            fresh = node.name in self.options.fresh
-            decision = self.planner.decide(node, self._inputs(node), fresh)
-            self.decisions[node.name] = decision
-        made = self.made.get(decision.key.digest) if decision.key else None
-        if made is not None and node.name not in self.options.fresh:
-            return replace(decision, record=made, reason="")
-        return decision
+    def _startable(self) -> bool:
+        """Whether the first node that must run has room; what waits for it goes after it."""
+        name = self.queues.first
+        if name is None or self.stopping:
+            return False
+        return self.room.fits(self._needs(self.graph.nodes[name]))
+
+    def _guarded(self, name: str, step: Callable[[GraphNode], None]) -> None:
+        """Do a step of a node that is not over; an error is the node's failure."""
+        if name in self.ledger:
+            return
+        try:
+            step(self.graph.nodes[name])
+        except EdgepipeError as error:
+            self._fail(name, error.problems[0])
+
+    def _look_up(self, node: GraphNode) -> None:
+        """Settle a node that is cached; queue one that is not."""
+        fresh = node.name in self.options.fresh
+        decision = self.planner.decide(node, self._inputs(node), fresh)
+        self.decisions[node.name] = decision
+        if decision.record is not None:
+            self._settle(decision, decision.record)
+        else:
+            self.queues.must_run(node.name)
 
     def _inputs(self, node: GraphNode) -> dict[str, str]:
         return {
@@ -200,182 +186,125 @@ class Runner:
             for port, source in node.inputs.items()
         }
 
-    def _same_runs(self, decision: Decision) -> bool:
-        """Whether another node, now running, makes the very result that this one needs."""
-        running = (job.decision.key for job in self.running.values())
-        return any(key and decision.key and key.digest == decision.key.digest for key in running)
+    def _needs(self, node: GraphNode) -> Needs:
+        cores = self.options.machine.cores
+        threads = min(node.cpus or cores, cores)
+        return Needs(threads, node.gpus, node.memory, node.stage.measures)
 
-    def _failed(self, name: str) -> bool:
-        result = self.outcome.nodes.get(name)
-        return result is not None and result.status in {"failed", "skipped"}
-
-    def _threads(self, node: GraphNode) -> int:
-        return min(node.cpus or self.options.cores, self.options.cores)
-
-    def _fits(self, node: GraphNode) -> bool:
-        if not self.running:
-            return True
-        alone = any(r.decision.node.stage.measures for r in self.running.values())
-        if node.stage.measures or alone or len(self.running) >= self.options.jobs:
-            return False
-        busy = sum(running.threads for running in self.running.values())
-        return busy + self._threads(node) <= self.options.cores
-
-    def _start(self, decision: Decision) -> None:
-        node = decision.node
+    def _start(self, node: GraphNode) -> None:
+        """Start a node, unless what it makes is being made, or was made meanwhile."""
+        decision = self.decisions[node.name]
         assert decision.key is not None
-        inputs = self._inputs(node)
-        staging = self.store.staging()
-        outputs = {port: staging / "out" / port for port in node.stage.outputs}
-        try:
-            scratch = self.store.scratch(decision.key.digest)
-            for port, tree in inputs.items():
-                self.store.link(tree, staging / "in" / port)
-            with explained(self.store.root):
-                for path in outputs.values():
-                    path.mkdir(parents=True)
-            with explained(self.logs):
-                self.logs.mkdir(parents=True, exist_ok=True)
-        except BaseException:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise
-        running = _Running(decision, staging, scratch, self._threads(node))
-        self.running[node.name] = running
-        self.tell(NodeStarted(node.name, decision.reason))
-        kind = node.kind
-        self.executor.start(
-            Job(
-                node=node.name,
-                module=kind.module,
-                path=str(kind.path),
-                root=str(kind.root),
-                plugin=kind.plugin,
-                params=decision.resolved.for_worker,
-                inputs={port: str(staging / "in" / port) for port in inputs},
-                outputs={port: str(path) for port, path in outputs.items()},
-                seed=node.seed,
-                threads=running.threads,
-                scratch=str(running.scratch),
-                project=str(self.planner.project.root),
-                log=str(self._log(node.name)),
-                timeout=node.timeout,
-            )
-        )
+        key = decision.key.digest
+        fresh = node.name in self.options.fresh
+        if key in self.twins:
+            self.twins[key].append(node.name)
+        elif key in self.made and not fresh:
+            self._settle(replace(decision, reason=""), self.made[key])
+        elif (lock := self.store.lock(key)) is None:
+            if node.name not in self.waited:
+                self.waited.add(node.name)
+                self.tell(NodeWaits(node.name, "another run is making it"))
+            self.elsewhere.append(node.name)
+        else:
+            self._start_locked(decision, lock, fresh=fresh)
 
-    def _log(self, name: str) -> Path:
-        family, bracket, point = name.partition("[")
-        # A node's name has no dot, and a value no bracket: so no two nodes share a log.
-        return self.logs / f"{family}{bracket and '.'}{quote(point.rstrip(']'), safe=' ,=+@')}.log"
+    def _start_locked(self, decision: Decision, lock: Lock, *, fresh: bool) -> None:
+        """Another run may have made it between the look-up and the lock."""
+        try:
+            record = None if fresh else self.store.record(lock.key)
+            if record is None and self.room.fits(self._needs(decision.node)):
+                self._launch(decision, lock)
+                return
+        except BaseException:
+            lock.release()
+            raise
+        lock.release()
+        if record is None:
+            self.queues.must_run(decision.node.name)
+        else:
+            self._settle(replace(decision, reason=""), record)
+
+    def _launch(self, decision: Decision, lock: Lock) -> None:
+        node, inputs = decision.node, self._inputs(decision.node)
+        with explained(self.logs):
+            self.logs.mkdir(parents=True, exist_ok=True)
+        attempt = self.attempts.get(node.name, 0) + 1
+        place = lay_out(self.store, decision, inputs, lock, attempt)
+        self.attempts[node.name] = attempt
+        self.running[node.name] = place
+        self.twins[place.key] = []
+        needs = self._needs(node)
+        gpus = self.room.take(node.name, needs)
+        self.tell(NodeStarted(node.name, decision.reason))
+        project, log = self.planner.project.root, self.logs / log_name(node.name)
+        self.executor.start(job_of(place, inputs, project, log, needs.threads, gpus))
 
     def _handle(self, message: Message) -> None:
         name, data = message.node, message.data
         if name not in self.running:
             return
-        seconds = time.monotonic() - self.running[name].started
         if message.name in {"log", "warning"}:
             self.tell(NodeLog(name, data["message"], message.name == "warning"))
         elif message.name == "progress":
             self.tell(NodeProgress(name, data["done"], data["total"], data["numbers"]))
         elif message.name == "error":
-            self._clear(name)
-            self._fail(self.graph.nodes[name], data["message"], data["hint"], seconds)
+            self._broke(name, Problem(data["message"], data["hint"]))
         elif message.name == "done":
             self._publish(self.running[name], data)
 
-    def _publish(self, running: _Running, facts: Mapping[str, float]) -> None:
-        decision = running.decision
+    def _publish(self, place: Workplace, facts: Mapping[str, float]) -> None:
+        decision = place.decision
         node, key = decision.node, decision.key
         assert key is not None
         try:
             if changed := self.planner.changed(decision):
                 message = f"the files of {', '.join(changed)} changed while the node read them"
                 raise StageError(message, "run again: the result would be of neither")
-            outputs: dict[str, Output] = {}
-            metrics: dict[str, float] = {}
-            for port, type_ in node.stage.outputs.items():
-                folder = running.staging / "out" / port
-                if issubclass(type_, Metrics):
-                    metrics |= type_.numbers(folder)
-                tree = self.store.put_tree(folder)
-                outputs[port] = Output(type_.__name__, tree.digest, _size(type_, tree))
-            record = Record(
-                key=key.digest,
-                kind=node.kind.name,
-                made_of=key.made_of,
-                outputs=outputs,
-                metrics=metrics,
-                seconds=facts["seconds"],
-                cpu_seconds=facts["cpu_seconds"],
-                peak_memory=int(facts["peak_memory"]),
-                created=time.time(),
-            )
-            self.store.put_record(record)
-            self.made[record.key] = record
+            record = publish(self.store, node, key, place.staging / "out", facts)
         except EdgepipeError as error:
-            self._clear(node.name)
-            seconds = time.monotonic() - running.started
-            self._fail(node, error.problems[0].message, error.problems[0].hint, seconds)
+            self._broke(node.name, error.problems[0])
             return
-        self._clear(node.name)
-        shutil.rmtree(running.scratch, ignore_errors=True)
-        self._settle(decision, record, "ran")
+        self.made[record.key] = record
+        self._clear(node.name, done=True)
+        if max(record.seconds, time.monotonic() - self.synced) > _SYNC_SECONDS:
+            self.store.sync()
+            self.synced = time.monotonic()
+        for name in undeclared(node, record):
+            text = f"the metric '{name}' is not declared by {node.kind.name}: no gate can name it"
+            self.tell(NodeLog(node.name, text, warning=True))
+        self._settle(decision, record, ran=True)
 
-    def _clear(self, name: str) -> None:
-        shutil.rmtree(self.running.pop(name).staging, ignore_errors=True)
+    def _settle(self, decision: Decision, record: Record, *, ran: bool = False) -> None:
+        name = decision.node.name
+        self.records[name] = record
+        self.planner.last.set(name, record.key)
+        log = f"logs/{log_name(name)}" if ran else ""
+        self.ledger.finish(result_of(self.store, decision, record, log))
+        self.queues.settled(name)
 
-    def _settle(self, decision: Decision, record: Record, status: str) -> None:
-        node = decision.node
-        self.records[node.name] = record
-        self.planner.last.set(node.name, record.key)
-        log = self._log(node.name)
-        units = {name: metric.unit for name, metric in node.stage.metrics.items()}
-        self._finish(
-            NodeResult(
-                name=node.name,
-                kind=node.kind.name,
-                status="cached" if status == "cached" else "ran",
-                seconds=record.seconds,
-                cpu_seconds=record.cpu_seconds,
-                peak_memory=record.peak_memory,
-                key=record.key,
-                reason=decision.reason,
-                params=decision.resolved.for_key,
-                inputs={port: str(source) for port, source in node.inputs.items()},
-                outputs={
-                    port: OutputResult(o.type, o.tree, o.size) for port, o in record.outputs.items()
-                },
-                metrics=record.metrics,
-                units={name: units.get(name, "number") for name in record.metrics},
-                details=self._details(node, record),
-                log=f"logs/{log.name}" if status == "ran" else "",
-            )
-        )
+    def _broke(self, name: str, problem: Problem) -> None:
+        """A running node failed: it is tried again, or that was it."""
+        node, place = self.graph.nodes[name], self.running[name]
+        self._clear(name)
+        if place.attempt <= node.retries and not self.stopping:
+            self.tell(NodeRetried(name, place.attempt, node.retries, problem.message))
+            self.queues.must_run(name)
+        else:
+            self._fail(name, problem, place.seconds)
 
-    def _details(self, node: GraphNode, record: Record) -> dict[str, object]:
-        """What the Metrics outputs hold beside numbers."""
-        details: dict[str, object] = {}
-        for port, type_ in node.stage.outputs.items():
-            if issubclass(type_, Metrics):
-                value = self.store.metrics(record.outputs[port].tree)
-                deep = {k: v for k, v in value.items() if isinstance(v, dict | list | str)}
-                if deep:
-                    details[port] = deep
-        return details
+    def _clear(self, name: str, *, done: bool = False) -> None:
+        """Take all back that a running node had; who waited for its result goes on."""
+        place = self.running.pop(name)
+        place.clear(done=done)
+        self.room.give_back(name)
+        for twin in self.twins.pop(place.key):
+            self.queues.must_run(twin)
 
-    def _fail(self, node: GraphNode, message: str, hint: str, seconds: float = 0.0) -> None:
-        error = f"{message}\n{hint}" if hint else message
-        log = self._log(node.name)
-        result = NodeResult(
-            node.name, node.kind.name, "failed", seconds, error=error, log=f"logs/{log.name}"
-        )
+    def _fail(self, name: str, problem: Problem, seconds: float = 0.0) -> None:
         self.stopping = self.stopping or not self.options.keep_going
-        self._finish(result, str(log) if log.exists() else "")
-
-    def _finish(self, result: NodeResult, log_path: str = "") -> None:
-        self.outcome.nodes[result.name] = result
-        self.tell(NodeFinished(result, log_path))
-
-
-def _size(type_: type[Artifact], tree: Tree) -> int:
-    payload = (file.size for file in tree.files if file.path == type_.payload)
-    return next(payload, tree.size)
+        error = f"{problem.message}\n{problem.hint}" if problem.hint else problem.message
+        log = self.logs / log_name(name)
+        kind = self.graph.nodes[name].kind.name
+        result = NodeResult(name, kind, "failed", seconds, error=error, log=f"logs/{log.name}")
+        self.ledger.fail(result, str(log) if log.exists() else "")

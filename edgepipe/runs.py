@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from edgepipe.errors import ConfigError, did_you_mean
@@ -33,6 +34,26 @@ def listed(runs: Path) -> list[str]:
         return sorted(path.parent.name for path in runs.glob("*/run.json"))
     except OSError:
         return []
+
+
+def same(runs: Path, pipeline: str, keys: Mapping[str, str]) -> tuple[Path, RunResult] | None:
+    """The pipeline's last run, if it ended with results of just these keys.
+
+    Args:
+        runs: the folder of the project's runs.
+        pipeline: its name.
+        keys: node → key, in the order of the graph.
+    """
+    ours = [name for name in listed(runs) if name.split("-", 2)[2].rpartition("-")[0] == pipeline]
+    if not ours:
+        return None
+    try:
+        folder, result = load(runs, ours[-1])
+    except ConfigError:
+        return None
+    return (
+        (folder, result) if list(keys.items()) == [(n.name, n.key) for n in result.nodes] else None
+    )
 
 
 def load(runs: Path, name: str = "last") -> tuple[Path, RunResult]:

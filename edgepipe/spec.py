@@ -19,6 +19,7 @@ M = TypeVar("M", bound=BaseModel)
 _PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]*$"
 _NAME = "letters, digits, '_' and '-', and a letter first"
 Name = Annotated[str, Field(pattern=_PATTERN)]
+Size = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)? ?([kKMG]?B|[KMG]iB)$")]
 
 
 class _Spec(BaseModel):
@@ -47,6 +48,15 @@ class NodeSpec(_Spec):
     )
     cpus: Annotated[int, Field(ge=0)] | None = Field(
         None, description="threads it keeps busy; 0: all of the machine"
+    )
+    gpus: Annotated[int, Field(ge=0, le=1024)] | None = Field(
+        None, description="GPUs it uses; it sees no others"
+    )
+    memory: Size | None = Field(
+        None, description="what it takes at most, as 2 GB: nodes side by side fit into the machine"
+    )
+    retries: int = Field(
+        0, ge=0, le=100, description="how often it is started again after it failed"
     )
     description: str = Field("", description="for readers and reports")
 

@@ -202,6 +202,10 @@ class Stage(Params):
     """It uses ``ctx.seed``, which therefore enters its key."""
     cpus: ClassVar[int] = 1
     """How many threads it keeps busy; 0: all of the machine."""
+    gpus: ClassVar[int] = 0
+    """How many GPUs it uses; it sees no others."""
+    memory: ClassVar[int] = 0
+    """Bytes that it takes at most, so that nodes side by side fit; 0: it does not say."""
 
     def needs(self) -> tuple[str, ...]:
         """The distributions that it requires with these parameters."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -78,6 +79,22 @@ class Record:
     """Seconds since the epoch."""
 
 
+class Lock:
+    """Held by the process that computes a key; given up by its end, however that comes."""
+
+    def __init__(self, key: str, path: Path, descriptor: int) -> None:
+        self.key = key
+        self._path = path
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Let others compute the key. Further calls do nothing."""
+        if self._descriptor >= 0:
+            self._path.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
 class Store:
     """A content-addressed store in a folder, made on first use."""
 
@@ -100,6 +117,26 @@ class Store:
         with explained(self.root):
             path.mkdir(parents=True, exist_ok=True)
         return path
+
+    def lock(self, key: str) -> Lock | None:
+        """Keep other runs from computing a key; None where one is about it."""
+        path = self.root / "locks" / key
+        with explained(self.root):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            while True:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    os.close(descriptor)
+                    return None
+                # Whoever held it removed the file after it was opened here.
+                if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:
+                    return Lock(key, path, descriptor)
+                os.close(descriptor)
+
+    def sync(self) -> None:
+        """Make all that was published survive a loss of power."""
 
     def put_tree(self, folder: Path) -> Tree:
         """Take a staged folder's files over: they are moved, never copied.

@@ -30,6 +30,12 @@ SUFFIXES: dict[str, float] = {
 """What a number in a gate may be followed by, and what it multiplies the number with."""
 
 
+def parse_size(text: str) -> int:
+    """Bytes of a text like ``2 GB`` or ``512MiB``. Raises ValueError where it is none."""
+    number = text.rstrip("BikKMG")
+    return round(float(number) * SUFFIXES[text[len(number) :].strip()])
+
+
 def show(value: float, unit: str) -> str:
     """A number as a person reads it: three to four significant digits and a fitting prefix."""
     if not math.isfinite(value):

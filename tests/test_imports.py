@@ -35,7 +35,7 @@ FRAMEWORKS = {
 
 LAYERS = [
     {"cli", "__main__"},
-    {"report", "runner", "executor", "worker"},
+    {"report", "runner", "executor", "worker", "jobs", "ledger", "queues", "publishing", "machine"},
     {"compiler", "planner", "schema", "manual", "reference", "runs"},
     {"expansion", "wiring", "families", "gatecheck"},
     {"config", "variables", "yamlparse", "key", "graph", "store", "project", "sources"},

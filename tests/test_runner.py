@@ -13,7 +13,9 @@ from projects import Compile, Folder
 
 from edgepipe.events import Event, GateChecked, NodeFinished, NodeLog, NodeProgress, NodeStarted
 from edgepipe.executor import Job, Message
-from edgepipe.runner import Options, Outcome, Runner
+from edgepipe.ledger import Outcome
+from edgepipe.machine import Machine
+from edgepipe.runner import Options, Runner
 
 Write = Callable[[Job], None]
 
@@ -93,13 +95,14 @@ def run(compiled: Compile, project: Folder) -> Run:
         cores: int = 4,
         fresh: frozenset[str] = frozenset(),
         keep_going: bool = True,
+        machine: Machine | None = None,
     ) -> Ran:
         executor = executor or FakeExecutor()
         events: list[Event] = []
         planner = compiled(text).planner
-        options = Options(cores, jobs, fresh, keep_going)
+        options = Options(machine or Machine(cores), jobs, fresh, keep_going)
         runner = Runner(planner, executor, events.append, options, project.path / "logs")
-        return Ran(runner.run("run"), executor, events)
+        return Ran(runner.run("run", planner.plan(fresh)), executor, events)
 
     return run_text
 

@@ -110,22 +110,29 @@ def compile_pipeline(options: argparse.Namespace) -> Compiled:
         project = replace(project, cache=options.cache.absolute())
     kinds = Kinds(project.plugins)
     graph = compile_graph(config, kinds, project.root)
+    if getattr(options, "from_", None):
+        graph = graph.only(graph.after(options.from_))
     if getattr(options, "until", None):
-        graph = graph.until(options.until)
+        graph = graph.only(graph.named(options.until))
     planner = Planner(graph, kinds.roots, project)
     planner.check()
     return Compiled(graph, project, kinds, planner)
 
 
+def json_text(value: Any) -> str:
+    """Plain data for other programs, a line that is ended."""
+    return json.dumps(value, indent=1) + "\n"
+
+
 def print_json(value: Any) -> None:
     """Print plain data for other programs."""
-    print(json.dumps(value, indent=1))
+    print(json_text(value), end="")
 
 
-def print_tables(result: RunResult) -> None:
-    """Print a run's tables, as wide as the terminal and in the letters that it can show."""
+def tables(result: RunResult) -> str:
+    """A run's tables, as wide as the terminal and in the letters that it can show."""
     from edgepipe.report.table import render
     from edgepipe.report.text import can_show
 
     columns = shutil.get_terminal_size((100, 24)).columns
-    print(render(result, max(80, min(100, columns)), can_show(sys.stdout)))
+    return render(result, max(80, min(100, columns)), can_show(sys.stdout))

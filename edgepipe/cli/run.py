@@ -19,8 +19,8 @@ from edgepipe.cli._common import (
     add_json,
     add_pipeline,
     compile_pipeline,
-    print_json,
-    print_tables,
+    json_text,
+    tables,
 )
 from edgepipe.errors import ConfigError, did_you_mean
 from edgepipe.events import Event, Listener, RunFinished
@@ -34,6 +34,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_pipeline(parser)
     parser.add_argument("--until", metavar="NODE", help="only this node and what it needs")
     parser.add_argument(
+        "--from",
+        dest="from_",
+        metavar="NODE",
+        help="only this node and what is made from it; what it reads must be cached",
+    )
+    parser.add_argument(
         "--fresh",
         action="append",
         default=[],
@@ -43,7 +49,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs", type=int, metavar="N", help="nodes at once; all cores if left out"
     )
-    parser.add_argument("--no-keep-going", action="store_true", help="stop at the first failure")
+    parser.add_argument(
+        "--keep-going",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="after a failure, finish what does not depend on it",
+    )
     parser.add_argument("--plain", action="store_true", help="lines instead of the live board")
     parser.add_argument("--report", type=Path, metavar="FILE", help="also write report.html here")
     parser.add_argument("--summary", type=Path, metavar="FILE", help="append a markdown summary")
@@ -53,26 +64,55 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Run the verb."""
-    from edgepipe.executor.local import LocalExecutor
-    from edgepipe.runner import Options, Runner
-
     if options.jobs is not None and options.jobs < 1:
         raise ConfigError("--jobs must be at least 1")
     compiled = compile_pipeline(options)
-    graph, project = compiled.graph, compiled.project
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    fresh = _fresh(options.fresh, compiled)
+    decisions = compiled.planner.plan(fresh)
+    if options.from_:
+        _check_before(options.from_, compiled, decisions)
+    keys = {d.node.name: d.key.digest for d in decisions if d.record and d.key}
+    found = None
+    if len(keys) == len(decisions):
+        found = runs.same(compiled.project.runs, compiled.graph.name, keys)
+    if found is None:
+        folder, result = _run(options, compiled, decisions, fresh)
+    else:
+        folder, result = found[0], found[1].repeated()
+        compiled.planner.files.save()
+    _write_reports(options, result)
+    print(_text(options, result, folder), end="")
+    return EXIT[result.status]
+
+
+def _text(options: argparse.Namespace, result: RunResult, folder: Path) -> str:
+    if options.json:
+        return json_text({**result.as_json(), "folder": str(folder)})
+    return f"{tables(result)}\nreport: {_near(folder / 'report.html')}\n"
+
+
+def _run(
+    options: argparse.Namespace,
+    compiled: Compiled,
+    decisions: list[Any],
+    fresh: frozenset[str],
+) -> tuple[Path, RunResult]:
+    from edgepipe.executor.local import LocalExecutor
+    from edgepipe.machine import this_machine
+    from edgepipe.runner import Options, Runner
+
+    graph = compiled.graph
+    there = this_machine()
+    jobs = options.jobs or there.cores
     run_id = runs.new_id(graph.name)
-    folder = project.runs / run_id
+    folder = compiled.project.runs / run_id
     listener, close = _listener(options)
-    jobs = options.jobs or cores
-    settings = Options(cores, jobs, _fresh(options.fresh, compiled), not options.no_keep_going)
+    settings = Options(there, jobs, fresh, options.keep_going)
     signal.signal(signal.SIGTERM, _terminate)
     started, begin = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     try:
         runner = Runner(compiled.planner, LocalExecutor(jobs), listener, settings, folder / "logs")
-        outcome = runner.run(run_id)
+        outcome = runner.run(run_id, decisions)
         result = RunResult(
             id=run_id,
             pipeline=graph.name,
@@ -91,13 +131,8 @@ def main(options: argparse.Namespace) -> int:
     finally:
         close()
     runs.save(folder, result)
-    _write_reports(options, result, folder)
-    if options.json:
-        print_json({**result.as_json(), "folder": str(folder)})
-    else:
-        print_tables(result)
-        print(f"report: {_near(folder / 'report.html')}")
-    return EXIT[result.status]
+    _write_page(folder / "report.html", result)
+    return folder, result
 
 
 def _terminate(number: int, frame: Any) -> None:
@@ -115,6 +150,17 @@ def _fresh(names: list[str], compiled: Compiled) -> frozenset[str]:
             )
         fresh |= found
     return frozenset(fresh)
+
+
+def _check_before(target: str, compiled: Compiled, decisions: list[Any]) -> None:
+    """With ``--from``, what comes before must be there."""
+    kept = compiled.graph.after(target)
+    missing = [d.node.name for d in decisions if d.node.name not in kept and d.record is None]
+    if missing:
+        shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" * (len(missing) > 5))
+        raise ConfigError(
+            f"--from {target}: what comes before is not cached: {shown}", "leave --from out"
+        )
 
 
 def _listener(options: argparse.Namespace) -> tuple[Listener, Any]:
@@ -153,13 +199,17 @@ def _board_when_needed(stream: Any) -> tuple[Listener, Any]:
     return listener, close
 
 
-def _write_reports(options: argparse.Namespace, result: RunResult, folder: Path) -> None:
+def _write_page(path: Path, result: RunResult) -> None:
     from edgepipe.report.html import render
 
-    page = render(result)
-    for path in [folder / "report.html", *([options.report] if options.report else [])]:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(render(result), encoding="utf-8")
+
+
+def _write_reports(options: argparse.Namespace, result: RunResult) -> None:
+    """The files that the arguments ask for."""
+    if options.report:
+        _write_page(options.report, result)
     if options.summary:
         from edgepipe.report.markdown import render as markdown
 
@@ -173,11 +223,9 @@ def _write_reports(options: argparse.Namespace, result: RunResult, folder: Path)
 
 def _machine() -> dict[str, Any]:
     from edgepipe.key import machine
+    from edgepipe.machine import this_machine
 
-    memory = 0
-    if hasattr(os, "sysconf"):
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {**machine(), "memory": memory, "python": platform.python_version()}
+    return {**machine(), "memory": this_machine().memory, "python": platform.python_version()}
 
 
 def _versions(compiled: Compiled) -> dict[str, str]:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from edgepipe import runs
-from edgepipe.cli._common import add_json, print_json, print_tables
+from edgepipe.cli._common import add_json, print_json, tables
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,5 +24,5 @@ def main(options: argparse.Namespace) -> int:
     if options.json:
         print_json({**result.as_json(), "folder": str(folder)})
     else:
-        print_tables(result)
+        print(tables(result))
     return 0

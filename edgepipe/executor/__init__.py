@@ -30,6 +30,8 @@ class Job:
     """File that everything the node prints is appended to."""
     timeout: float | None = None
     """Seconds after which it is ended."""
+    gpus: tuple[int, ...] = ()
+    """Numbers of the GPUs that it may use, among those that this process sees."""
 
 
 @dataclass(frozen=True)

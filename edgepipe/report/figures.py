@@ -107,7 +107,9 @@ def counts(result: RunResult) -> str:
 
 def headline(result: RunResult) -> list[str]:
     """The run in a few words: ``done in 3 min 20 s``, ``12 nodes: 3 ran, 9 cached``."""
-    parts = [f"{result.status} in {seconds(result.seconds)}", counts(result)]
+    repeated = not result.seconds and all(node.status == "cached" for node in result.nodes)
+    took = "nothing to run" if repeated else f"in {seconds(result.seconds)}"
+    parts = [f"{result.status}, {took}" if repeated else f"{result.status} {took}", counts(result)]
     saved = sum(node.seconds for node in result.nodes if node.status == "cached")
     return [*parts, f"the cache saved {seconds(saved)}"] if saved >= 1 else parts
 

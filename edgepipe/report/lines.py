@@ -13,7 +13,9 @@ from edgepipe.events import (
     NodeFinished,
     NodeLog,
     NodeProgress,
+    NodeRetried,
     NodeStarted,
+    NodeWaits,
     RunFinished,
     RunStarted,
 )
@@ -29,7 +31,7 @@ EVERY = 10.0
 class Lines:
     """A listener that writes ``TIME  WORD  NODE  …`` for each thing that happens.
 
-    The words are run, start, at, done, cached, failed, skipped, warning, gate and end; a text of
+    The words are run, start, waits, retry, at, done, cached, failed, skipped, warning, gate and end; a text of
     several lines repeats time, word and node on each of them.
     """
 
@@ -64,6 +66,12 @@ class Lines:
             case NodeStarted():
                 self._shown[event.node] = self._clock()
                 self._write("start", event.node, event.reason)
+            case NodeWaits():
+                self._write("waits", event.node, event.reason)
+            case NodeRetried():
+                self._write(
+                    "retry", event.node, f"{event.attempt} of {event.retries}: {event.message}"
+                )
             case NodeProgress():
                 self._progress(event)
             case NodeLog(warning=True):

@@ -9,6 +9,7 @@ from edgepipe.events import (
     NodeFinished,
     NodeLog,
     NodeProgress,
+    NodeRetried,
     NodeStarted,
     RunFinished,
     RunStarted,
@@ -71,6 +72,19 @@ class RunState:
             case NodeStarted():
                 row = self._row(event.node)
                 row.state, row.begun = "running", now
+            case NodeRetried():
+                row = self._row(event.node)
+                row.state, row.share, row.left, row.first, row.numbers = (
+                    "waiting",
+                    None,
+                    None,
+                    None,
+                    [],
+                )
+                text = (
+                    f"failed, is tried again ({event.attempt} of {event.retries}): {event.message}"
+                )
+                self.warnings.append((clean(event.node), clean(text)))
             case NodeProgress() if event.total > 0:
                 row = self._row(event.node)
                 row.share = min(1.0, max(0.0, event.done / event.total))

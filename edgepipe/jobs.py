@@ -1,0 +1,136 @@
+"""A node's workplace while it runs: its inputs laid out, folders for its outputs, its job."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+from edgepipe.errors import ConfigError, Problem
+from edgepipe.executor import Job
+from edgepipe.machine import Machine
+from edgepipe.planner import Decision
+from edgepipe.store import Lock, Store, explained
+
+
+@dataclass
+class Workplace:
+    """What a running node has of the store, until `clear`."""
+
+    decision: Decision
+    staging: Path
+    scratch: Path
+    lock: Lock
+    attempt: int
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def key(self) -> str:
+        """Digest of the node's key."""
+        assert self.decision.key is not None
+        return self.decision.key.digest
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been running."""
+        return time.monotonic() - self.started
+
+    def input(self, port: str) -> Path:
+        """The folder that the node reads an input from."""
+        return self.staging / "in" / port
+
+    def output(self, port: str) -> Path:
+        """The folder that the node writes an output into."""
+        return self.staging / "out" / port
+
+    def clear(self, *, done: bool = False) -> None:
+        """Remove the staging folder, and the checkpoints of a node that is done; free the key."""
+        shutil.rmtree(self.staging, ignore_errors=True)
+        if done:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+        self.lock.release()
+
+
+def lay_out(
+    store: Store, decision: Decision, inputs: Mapping[str, str], lock: Lock, attempt: int
+) -> Workplace:
+    """Prepare a node's workplace.
+
+    Args:
+        store: holds the inputs.
+        decision: of the node.
+        inputs: input port → digest of the tree to read.
+        lock: of its key.
+        attempt: from 1.
+
+    Raises:
+        StoreError: the disk is full, or an input is not in the store any more.
+    """
+    assert decision.key is not None
+    staging = store.staging()
+    try:
+        scratch = store.scratch(decision.key.digest)
+        place = Workplace(decision, staging, scratch, lock, attempt)
+        for port, tree in inputs.items():
+            store.link(tree, place.input(port))
+        with explained(store.root):
+            for port in decision.node.stage.outputs:
+                place.output(port).mkdir(parents=True)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    return place
+
+
+def job_of(
+    place: Workplace,
+    inputs: Mapping[str, str],
+    project: Path,
+    log: Path,
+    threads: int,
+    gpus: tuple[int, ...],
+) -> Job:
+    """The node as plain data, for an executor."""
+    node = place.decision.node
+    kind = node.kind
+    return Job(
+        node=node.name,
+        module=kind.module,
+        path=str(kind.path),
+        root=str(kind.root),
+        plugin=kind.plugin,
+        params=place.decision.resolved.for_worker,
+        inputs={port: str(place.input(port)) for port in inputs},
+        outputs={port: str(place.output(port)) for port in node.stage.outputs},
+        seed=node.seed,
+        threads=threads,
+        gpus=gpus,
+        scratch=str(place.scratch),
+        project=str(project),
+        log=str(log),
+        timeout=node.timeout,
+    )
+
+
+def check_gpus(decisions: Iterable[Decision], machine: Machine) -> None:
+    """Raise ConfigError where a node that has to run needs more GPUs than there are."""
+    problems = [
+        Problem(
+            f"'{d.node.name}' needs {d.node.gpus} GPUs, and there are {machine.gpus}",
+            "lower gpus:, or run it where there are as many",
+            d.node.place,
+        )
+        for d in decisions
+        if d.record is None and d.node.gpus > machine.gpus
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def log_name(node: str) -> str:
+    """The file name of a node's log: a node's name has no dot, so no two nodes share one."""
+    family, bracket, point = node.partition("[")
+    return f"{family}{bracket and '.'}{quote(point.rstrip(']'), safe=' ,=+@')}.log"
