@@ -166,22 +166,38 @@ def test_bfloat16_trains_and_keeps_float32_weights(images: Images) -> None:
     assert loop.history.loss[-1] < 0.7 * loop.history.loss[0]
 
 
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("step", [1, 5, 9])
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_a_resumed_loop_ends_with_the_same_bytes(
-    images: Images, tmp_path: Path, optimizer: str
+    images: Images, tmp_path: Path, optimizer: str, step: int
 ) -> None:
+    """``step``: of the third epoch, after which it is killed; the last one ends the epoch."""
+
     chosen = settings(
         optimizer=optimizer, augment={"shift": 2, "flip": True, "cutout": 3}, patience=4
     )
     whole, whole_loop = trained(images, chosen)
     first = loop_of(images, chosen)
+    assert first.steps == 9
     first.run_epoch()
     first.run_epoch()
-    save_checkpoint(tmp_path / "a.checkpoint", first)
+
+    def killed(seen: int, loss: float, accuracy: float) -> None:
+        if first.done == step:
+            save_checkpoint(tmp_path / "a.checkpoint", first)
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        first.run_epoch(killed)
     assert [path.name for path in tmp_path.iterdir()] == ["a.checkpoint"]
     torch.manual_seed(99)
     second = loop_of(images, chosen)
     assert load_checkpoint(tmp_path / "a.checkpoint", second)
+    assert (second.epoch, second.done, second.within) == (2, step, True)
     run(second)
     assert equal(whole, dict(second.module.state_dict()))
     assert equal(whole_loop.best, second.best)
@@ -224,14 +240,11 @@ def context(tmp_path: Path) -> ContextMaker:
     return make
 
 
-class KilledError(Exception):
-    """Stands for the end of the process."""
-
-
 def test_a_killed_fit_goes_on(
     images: Images, context: ContextMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fit_module, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(fit_module, "CHECKPOINT_SHARE", 1e9)
     whole, ctx_module = network(), network()
     history = fit(context()[0], whole, images, settings(), name="whole")
 
@@ -249,8 +262,8 @@ def test_a_killed_fit_goes_on(
     assert equal(dict(whole.state_dict()), dict(again.state_dict()))
     assert resumed == history
     logs = [data["message"] for name, data in events if name == "log"]
-    assert logs[0] == "training: goes on after epoch 2"
-    assert len(logs) == 3
+    assert logs[0] == "training: goes on after epoch 1, step 9 of 9 of the next"
+    assert len(logs) == 4
 
 
 def test_a_damaged_checkpoint_is_a_warning(images: Images, context: ContextMaker) -> None:

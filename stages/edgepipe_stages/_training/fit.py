@@ -18,6 +18,9 @@ from edgepipe_stages._training.memory import freed_memory_kept
 from edgepipe_stages._training.settings import Training
 
 CHECKPOINT_SECONDS = 10.0
+"""Between two checkpoints, at least; a kill costs little more."""
+CHECKPOINT_SHARE = 0.02
+"""Of the time that may go into writing checkpoints: those of large networks are rarer."""
 PROGRESS_SECONDS = 0.1
 
 
@@ -52,7 +55,8 @@ def fit(
     path = ctx.scratch / f"{name}.checkpoint"
     try:
         if load_checkpoint(path, loop):
-            ctx.log(f"{name}: goes on after epoch {loop.epoch}")
+            within = f", step {loop.done} of {loop.steps} of the next" if loop.within else ""
+            ctx.log(f"{name}: goes on after epoch {loop.epoch}{within}")
     except ValueError as error:
         ctx.warn(f"{error}: {name} starts anew")
     with freed_memory_kept():
@@ -63,14 +67,17 @@ def fit(
 
 
 def _run(ctx: Context, loop: Loop, path: Path, name: str) -> None:
-    progress = Progress(ctx, loop)
-    saved = time.monotonic()
+    progress, checkpoints = Progress(ctx, loop), Checkpoints(path, loop)
+
+    def watch(seen: int, loss: float, accuracy: float) -> None:
+        progress.step(seen, loss, accuracy)
+        checkpoints.step()
+
     while not loop.finished:
-        loop.run_epoch(progress.step)
-        if loop.finished or time.monotonic() - saved > CHECKPOINT_SECONDS:
-            save_checkpoint(path, loop)
-            saved = time.monotonic()
+        loop.run_epoch(watch)
         ctx.log(f"{name}: {_epoch_line(loop)}")
+    # A stage that trains several times goes on after this one.
+    checkpoints.save()
 
 
 def _epoch_line(loop: Loop) -> str:
@@ -82,13 +89,34 @@ def _epoch_line(loop: Loop) -> str:
     return line + (f"; stopped, epoch {loop.best_epoch} was the best" if stopped else "")
 
 
+class Checkpoints:
+    """Saves a loop's state now and then, in the middle of an epoch as well as at its end."""
+
+    def __init__(self, path: Path, loop: Loop) -> None:
+        self.path = path
+        self.loop = loop
+        self.next = time.monotonic() + CHECKPOINT_SECONDS
+
+    def step(self) -> None:
+        """Called after each step."""
+        if time.monotonic() > self.next:
+            self.save()
+
+    def save(self) -> None:
+        """Save now; when the next one is due follows from what this one took."""
+        begun = time.monotonic()
+        save_checkpoint(self.path, self.loop)
+        now = time.monotonic()
+        self.next = now + max(CHECKPOINT_SECONDS, (now - begun) / CHECKPOINT_SHARE)
+
+
 class Progress:
     """Tells a context how far a loop is, a few times a second."""
 
     def __init__(self, ctx: Context, loop: Loop) -> None:
         self.ctx = ctx
         self.loop = loop
-        self.first = loop.epoch
+        self.first = loop.epoch * len(loop.images) + loop.seen * loop.within
         self.started = time.monotonic()
         self.told = 0.0
 
@@ -100,9 +128,10 @@ class Progress:
             return
         self.told = now
         epoch = self.loop.epoch
-        rate = ((epoch - self.first) * images + seen) / max(now - self.started, 1e-9)
+        done = epoch * images + seen
+        rate = (done - self.first) / max(now - self.started, 1e-9)
         self.ctx.progress(
-            epoch * images + seen,
+            done,
             self.loop.settings.epochs * images,
             loss=loss,
             accuracy=accuracy,

@@ -34,7 +34,7 @@ class History:
 
 
 class Loop:
-    """Trains a module epoch by epoch; `state_dict` is all that decides the next one."""
+    """Trains a module epoch by epoch; `state_dict` is all that decides the next step."""
 
     def __init__(
         self,
@@ -71,10 +71,20 @@ class Loop:
         self.steps = math.ceil(len(self.images) / settings.batch_size)
         self.fill = torch.tensor([round(255 * m) for m in images.interface.mean]).to(torch.uint8)
         self.epoch = 0
+        self.order: Tensor | None = None
+        """In which the running epoch takes the images; None between epochs."""
+        self.done = 0
+        """Steps of the running epoch; `seen`, `total_loss` and `correct` are of them."""
+        self.seen, self.total_loss, self.correct = 0, 0.0, 0
         self.best_epoch = 0
         self.best_score = (-1.0, -math.inf)
         self.best = {name: tensor.clone() for name, tensor in module.state_dict().items()}
         self.history = History()
+
+    @property
+    def within(self) -> bool:
+        """An epoch has begun and is not over."""
+        return self.order is not None
 
     @property
     def finished(self) -> bool:
@@ -86,21 +96,26 @@ class Loop:
     def run_epoch(self, watch: Watch = lambda seen, loss, accuracy: None) -> None:
         """Train on every image once, then look at the validation images.
 
+        Goes on within an epoch that `load_state_dict` found begun. ``watch`` may save the state.
+
         Raises:
             StageError: the loss is not finite any more.
         """
         self.module.train()
-        order = torch.randperm(len(self.images), generator=self.generator)
-        seen, total_loss, correct = 0, 0.0, 0
-        for step, batch in enumerate(order.tensor_split(self.steps)):
-            loss, right = self._step(step, batch)
-            seen += len(batch)
-            total_loss += loss * len(batch)
-            correct += right
-            watch(seen, total_loss / seen, correct / seen)
+        if self.order is None:
+            self.order = torch.randperm(len(self.images), generator=self.generator)
+            self.done, self.seen, self.total_loss, self.correct = 0, 0, 0.0, 0
+        for batch in self.order.tensor_split(self.steps)[self.done :]:
+            loss, right = self._step(self.done, batch)
+            self.done += 1
+            self.seen += len(batch)
+            self.total_loss += loss * len(batch)
+            self.correct += right
+            watch(self.seen, self.total_loss / self.seen, self.correct / self.seen)
+        self.history.loss.append(self.total_loss / self.seen)
+        self.history.learning_rate.append(self._learning_rate(self.steps - 1))
+        self.order = None
         self.epoch += 1
-        self.history.loss.append(total_loss / seen)
-        self.history.learning_rate.append(self.optimizer.param_groups[0]["lr"])
         self._keep_if_best()
 
     def restore_best(self) -> None:
@@ -177,9 +192,12 @@ class Loop:
             tensors |= {f"optimizer/{i}/{name}": t for name, t in state.items() if t is not None}
         tensors["generator"] = self.generator.get_state()
         tensors["dropout"] = torch.get_rng_state()
+        if self.order is not None:
+            tensors["order"] = self.order
         return {
             "tensors": tensors,
             "epoch": self.epoch,
+            "within": [self.done, self.seen, self.total_loss, self.correct],
             "best_epoch": self.best_epoch,
             "best_score": list(self.best_score) if len(self.validation) else None,
             "history": vars(self.history),
@@ -199,6 +217,8 @@ class Loop:
         self.generator.set_state(tensors["generator"])
         torch.set_rng_state(tensors["dropout"])
         self.epoch = int(state["epoch"])
+        self.order = tensors.get("order")
+        self.done, self.seen, self.total_loss, self.correct = state["within"]
         self.best_epoch = int(state["best_epoch"])
         if state["best_score"] is not None:
             accuracy, loss = state["best_score"]
