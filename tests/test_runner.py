@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,17 @@ from typing import Any
 import pytest
 from projects import Compile, Folder
 
-from edgepipe.events import Event, GateChecked, NodeFinished, NodeLog, NodeProgress, NodeStarted
+from edgepipe.errors import ConfigError
+from edgepipe.events import (
+    Event,
+    GateChecked,
+    NodeFinished,
+    NodeLog,
+    NodeProgress,
+    NodeRetried,
+    NodeStarted,
+    NodeWaits,
+)
 from edgepipe.executor import Job, Message
 from edgepipe.ledger import Outcome
 from edgepipe.machine import Machine
@@ -409,3 +420,111 @@ def test_logs_of_different_nodes_have_different_names(run: Run, project: Folder)
     logs = [Path(job.log) for job in ran.executor.started]
     assert len(set(logs)) == len(logs) >= 6
     assert {log.parent for log in logs} == {project.path / "logs"}
+
+
+def test_a_node_is_tried_again_and_keeps_its_checkpoints(run: Run) -> None:
+    attempts: list[str] = []
+
+    @dataclass
+    class Flaky(FakeExecutor):
+        def poll(self, timeout: float) -> Sequence[Message]:
+            job = self.jobs[0]
+            attempts.append(job.scratch)
+            if len(attempts) <= 2:
+                (Path(job.scratch) / f"checkpoint {len(attempts)}").write_text("half way")
+                self.jobs.pop(0)
+                return [error(job.node)]
+            assert len(list(Path(job.scratch).iterdir())) == 2
+            return super().poll(timeout)
+
+    ran = run("stages: {a: {uses: numbers, retries: 2}}\n", Flaky())
+    assert ran.outcome.status == "done"
+    assert ran.order == ["a", "a", "a"]
+    assert len(set(attempts)) == 1
+    told = [event for event in ran.events if isinstance(event, NodeRetried)]
+    assert [(e.attempt, e.retries, e.message) for e in told] == [
+        (1, 2, "it broke"),
+        (2, 2, "it broke"),
+    ]
+
+
+def test_a_node_that_always_fails_is_given_up(run: Run) -> None:
+    ran = run("stages: {a: {uses: numbers, retries: 1}}\n", FakeExecutor({"a": error("a")}))
+    assert ran.order == ["a", "a"]
+    assert ran.statuses == {"a": "failed"}
+    assert run("stages: {a: {uses: numbers}}\n", FakeExecutor({"a": error("a")})).order == ["a"]
+
+
+def test_gpus_are_given_to_one_node_at_a_time(run: Run) -> None:
+    text = "stages: {a: {uses: numbers, gpus: 1, matrix: {count: [1, 2, 3]}}, b: {uses: numbers, with: {count: 9}}}\n"
+    ran = run(text, machine=Machine(8, gpus=2))
+    on_gpus = [{n for n in together if n.startswith("a")} for together in ran.executor.together]
+    assert max(map(len, on_gpus)) == 2
+    given = {job.node: job.gpus for job in ran.executor.started}
+    assert given["b"] == ()
+    assert {given[f"a[{n}]"] for n in (1, 2, 3)} == {(0,), (1,)}
+
+
+def test_too_many_gpus_are_said_before_anything_runs(run: Run) -> None:
+    text = "stages:\n  first: {uses: numbers}\n  a:\n    uses: numbers\n    gpus: 3\n"
+    executor = FakeExecutor()
+    with pytest.raises(ConfigError, match="'a' needs 3 GPUs, and there are 2") as caught:
+        run(text, executor, machine=Machine(8, gpus=2))
+    assert caught.value.problems[0].where is not None
+    assert executor.started == []
+
+
+def test_nodes_side_by_side_fit_into_memory(run: Run) -> None:
+    text = (
+        "stages:\n  a: {uses: numbers, memory: 3 GB, matrix: {count: [1, 2, 3, 4]}}\n"
+        "  b: {uses: numbers, memory: 100 GB}\n  c: {uses: numbers, with: {count: 8}}\n"
+    )
+    ran = run(text, machine=Machine(8, memory=8_000_000_000))
+    assert ran.outcome.status == "done"
+    for together in ran.executor.together:
+        assert len({n for n in together if n.startswith("a")}) <= 2
+        # One that asks for more than there is runs by itself.
+        assert "b" not in together or not any(n.startswith("a") for n in together)
+
+
+def test_a_result_that_another_run_is_making_is_waited_for(
+    run: Run, compiled: Compile, project: Folder
+) -> None:
+    first = run("stages: {a: {uses: numbers}}\n")
+    [job] = first.executor.started
+    key = first.outcome.nodes["a"].key
+    store = compiled("stages: {a: {uses: numbers}}\n").planner.store
+    record = store.record(key)
+    assert record is not None
+    path = project.cache / "records" / key[:2] / key[2:]
+    path.unlink()
+    lock = store.lock(key)
+    assert lock is not None
+    publishes = threading.Timer(0.5, lambda: (store.put_record(record), lock.release()))
+    publishes.start()
+    second = run("stages: {a: {uses: numbers}}\n")
+    publishes.join()
+    assert second.order == []
+    assert second.statuses == {"a": "cached"}
+    waits = [event for event in second.events if isinstance(event, NodeWaits)]
+    assert waits == [NodeWaits("a", "another run is making it")]
+    assert job.node == "a"
+
+
+def test_a_metric_that_is_not_declared_is_said(run: Run) -> None:
+    def write(job: Job) -> None:
+        numbers(job)
+        (Path(job.outputs["report"]) / "metrics.json").write_text('{"total": 1, "extra": 2}')
+
+    ran = run("stages: {a: {uses: numbers}}\n", FakeExecutor(write=write))
+    said = [event.message for event in ran.events if isinstance(event, NodeLog) and event.warning]
+    assert said == ["the metric 'extra' is not declared by numbers: no gate can name it"]
+    assert ran.outcome.status == "done"
+
+
+def test_a_long_chain_and_a_wide_graph_are_run_in_linear_time(run: Run) -> None:
+    chain = "stages:\n  n0: {uses: numbers}\n" + "".join(
+        f"  n{i}: {{uses: double, in: {{values: n{i - 1}}}, with: {{factor: {i}}}}}\n"
+        for i in range(1, 400)
+    )
+    assert len(run(chain).order) == 400
