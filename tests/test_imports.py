@@ -34,14 +34,14 @@ FRAMEWORKS = {
 }
 
 LAYERS = [
-    {"cli", "__main__"},
+    {"cli", "__main__", "launcher"},
     {"report", "runner", "executor", "worker", "jobs", "ledger", "queues", "publishing", "machine"},
     {"compiler", "planner", "schema", "manual", "reference", "runs"},
     {"expansion", "wiring", "families", "gatecheck"},
     {"config", "variables", "yamlparse", "key", "graph", "store", "project", "sources"},
     {"spec", "stage", "kinds", "fingerprint", "filestate", "events", "results", "gates"},
     {"yamltree", "units"},
-    {"digest", "errors"},
+    {"digest", "errors", "noop"},
 ]
 """From the top down: a module imports of its own layer or of lower ones."""
 
