@@ -1,0 +1,287 @@
+"""What orchestration costs: edgepipe beside DVC, Snakemake, doit, redun and ninja, in one run.
+
+    python benchmarks/orchestration.py [--peers FOLDER] [--nodes 10 100 1000] [--rounds 7] [--json FILE]
+
+A chain of N stages that each copy one small file. Figures are user and system seconds of the
+processor, children included, medians of some rounds, as multiples of ``python -c pass`` in the same
+rounds: what else the machine does shifts both. The peers are installed from the registry, each into
+an environment of its own below ``--peers``, the first time; ``--no-peers`` leaves them out. DVC's
+first run grows with N²: it is measured up to 100 stages unless ``--all`` asks for more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PACKAGES = {
+    "dvc": ["dvc"],
+    "snakemake": ["snakemake"],
+    "doit": ["doit"],
+    "redun": ["redun", "setuptools<81"],
+    "ninja": ["ninja"],
+}
+MOST = {"dvc": 100, "snakemake": 1000, "redun": 1000}
+
+PLUGIN = '''"""copy: one small file."""
+
+import shutil
+
+from edgepipe.stage import Context, Field, Folder, Stage, UserPath, optional
+
+
+class Copy(Stage):
+    """Copy a file."""
+
+    inputs = {"source": optional(Folder)}
+    outputs = {"out": Folder}
+    seeded = False
+
+    path: UserPath | None = Field(None, description="where the chain begins")
+    number: int = Field(0, description="tells stages apart")
+
+    def run(self, ctx: Context) -> None:
+        source = ctx.path("source")
+        file = self.path if source is None else source / "file.txt"
+        shutil.copyfile(file, ctx.output("out") / "file.txt")
+'''
+
+
+@dataclass
+class Tool:
+    """A peer: how its project is written and which command brings it up to date."""
+
+    name: str
+    command: list[str]
+    write: Callable[[Path, int], None]
+    env: dict[str, str] = field(default_factory=dict)
+    before: Sequence[list[str]] = ()
+
+
+def write_edgepipe(folder: Path, nodes: int) -> None:
+    """A pipeline and its plug-in."""
+    (folder / "plugins").mkdir()
+    (folder / "plugins" / "copy.py").write_text(PLUGIN)
+    (folder / "edgepipe.toml").write_text("")
+    lines = ["edgepipe: 1", "name: chain", "stages:"]
+    for i in range(nodes):
+        how = "with: {path: leaf.txt}" if not i else f"in: {{source: s{i - 1}}}"
+        number = f"\n    with: {{number: {i}}}" if i else ""
+        lines.append(f"  s{i}:\n    uses: copy\n    {how}{number}")
+    (folder / "pipeline.yaml").write_text("\n".join(lines) + "\n")
+
+
+def files(i: int) -> tuple[str, str]:
+    """What stage ``i`` copies, and to where."""
+    return ("leaf.txt" if not i else f"out{i - 1}.txt"), f"out{i}.txt"
+
+
+def write_dvc(folder: Path, nodes: int) -> None:
+    """The chain for dvc."""
+    lines = ["stages:"]
+    for i in range(nodes):
+        source, target = files(i)
+        lines.append(
+            f"  s{i}:\n    cmd: cp {source} {target}\n    deps: [{source}]\n    outs: [{target}]"
+        )
+    (folder / "dvc.yaml").write_text("\n".join(lines) + "\n")
+
+
+def write_snakemake(folder: Path, nodes: int) -> None:
+    """The chain for snakemake."""
+    rules = [f'rule all:\n    input: "{files(nodes - 1)[1]}"']
+    for i in range(nodes):
+        source, target = files(i)
+        rules.append(
+            f'rule s{i}:\n    input: "{source}"\n    output: "{target}"\n'
+            '    shell: "cp {input} {output}"'
+        )
+    (folder / "Snakefile").write_text("\n\n".join(rules) + "\n")
+
+
+def write_doit(folder: Path, nodes: int) -> None:
+    """The chain for doit."""
+    (folder / "dodo.py").write_text(
+        "def task_copy():\n"
+        f"    for i in range({nodes}):\n"
+        "        source = 'leaf.txt' if not i else f'out{i - 1}.txt'\n"
+        "        target = f'out{i}.txt'\n"
+        "        yield {'name': str(i), 'actions': [f'cp {source} {target}'],\n"
+        "               'file_dep': [source], 'targets': [target]}\n"
+    )
+
+
+def write_redun(folder: Path, nodes: int) -> None:
+    """The chain for redun."""
+    (folder / "workflow.py").write_text(
+        "import shutil\nfrom redun import File, task\nredun_namespace = 'b'\n\n"
+        "@task()\ndef copy(source: File, i: int) -> File:\n"
+        "    shutil.copyfile(source.path, f'out{i}.txt')\n    return File(f'out{i}.txt')\n\n"
+        "@task()\ndef main() -> File:\n    last = File('leaf.txt')\n"
+        f"    for i in range({nodes}):\n        last = copy(last, i)\n    return last\n"
+    )
+
+
+def write_ninja(folder: Path, nodes: int) -> None:
+    """The chain for ninja."""
+    lines = ["rule cp", "  command = cp $in $out"]
+    for i in range(nodes):
+        source, target = files(i)
+        lines.append(f"build {target}: cp {source}")
+    (folder / "build.ninja").write_text("\n".join(lines) + "\n")
+
+
+def tools(peers: Path | None) -> list[Tool]:
+    """The edgepipe that is installed here, and the peers."""
+    ours = Path(sys.executable).with_name("edgepipe")
+    found = [Tool("edgepipe", [str(ours), "run", "pipeline.yaml"], write_edgepipe)]
+    if peers is None:
+        return found
+    quiet = {"DVC_NO_ANALYTICS": "1", "REDUN_CONFIG": ".redun"}
+    commands: dict[str, tuple[list[str], Callable[[Path, int], None], Sequence[list[str]]]] = {
+        "dvc": (["repro", "-q"], write_dvc, (["init", "-q", "--no-scm"],)),
+        "snakemake": (["-q", "-c1"], write_snakemake, ()),
+        "doit": (["-v0"], write_doit, ()),
+        "redun": (["run", "workflow.py", "main"], write_redun, ()),
+        "ninja": ([], write_ninja, ()),
+    }
+    for name, (arguments, write, before) in commands.items():
+        program = str(install(name, peers))
+        setup = [[program, *one] for one in before]
+        found.append(Tool(name, [program, *arguments], write, quiet, setup))
+    return found
+
+
+def install(name: str, peers: Path) -> Path:
+    """A peer's command, from an environment of its own."""
+    venv = peers / name
+    program = venv / "bin" / name
+    if not program.exists():
+        print(f"installing {name}", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+        pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "-q", *PACKAGES[name]]
+        subprocess.run(pip, check=True)
+    return program
+
+
+@dataclass
+class Cost:
+    """Of one command: processor seconds, wall seconds, peak bytes."""
+
+    cpu: float
+    wall: float
+    memory: int
+
+
+def measure(command: Sequence[str], folder: Path, env: dict[str, str]) -> Cost:
+    """Run a command to its end. Raises SystemExit where it fails."""
+    begun = time.perf_counter()
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            command, cwd=folder, env={**os.environ, **env}, stdout=said, stderr=said
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            text = said.read().decode(errors="replace")[-2000:]
+            raise SystemExit(f"{' '.join(command)} failed: {text}")
+    wall = time.perf_counter() - begun
+    return Cost(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss * 1024)
+
+
+class Project:
+    """A tool's chain of N stages in a folder of its own."""
+
+    def __init__(self, tool: Tool, nodes: int, folder: Path) -> None:
+        self.tool = tool
+        self.folder = folder
+        folder.mkdir(parents=True)
+        self.env = {**tool.env, "EDGEPIPE_CACHE": str(folder / "cache")}
+        (folder / "leaf.txt").write_text("leaf 0\n")
+        tool.write(folder, nodes)
+        for command in tool.before:
+            measure(command, folder, self.env)
+
+    def run(self) -> Cost:
+        """Bring it up to date."""
+        return measure(self.tool.command, self.folder, self.env)
+
+
+def compare(nodes: int, found: list[Tool], rounds: int, root: Path) -> list[dict[str, object]]:
+    """One row a tool: first run, no-op, and start, beside ``python -c pass`` in the same rounds."""
+    projects = [Project(tool, nodes, root / f"{tool.name}-{nodes}") for tool in found]
+    first = {p.tool.name: p.run() for p in projects}
+    for project in projects:
+        project.run()
+    base: list[float] = []
+    again: dict[str, list[Cost]] = {p.tool.name: [] for p in projects}
+    for _ in range(rounds):
+        base.append(measure([sys.executable, "-c", "pass"], root, {}).cpu)
+        for project in projects:
+            slow = first[project.tool.name].cpu > 30 and len(again[project.tool.name]) >= 3
+            if not slow:
+                again[project.tool.name].append(project.run())
+    python = statistics.median(base)
+    rows: list[dict[str, object]] = []
+    for name, costs in again.items():
+        noop = statistics.median(cost.cpu for cost in costs)
+        rows.append(
+            {
+                "tool": name,
+                "nodes": nodes,
+                "python_s": python,
+                "noop_s": noop,
+                "noop_times_python": noop / python,
+                "noop_memory_bytes": max(cost.memory for cost in costs),
+                "first_s": first[name].cpu,
+                "first_wall_s": first[name].wall,
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--nodes", type=int, nargs="+", default=[10, 100, 1000])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--peers", type=Path, default=Path(".peers"), help="their environments")
+    parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--all", action="store_true", help="slow peers at all sizes too")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    found = tools(None if given.no_peers else given.peers.absolute())
+    root = Path(tempfile.mkdtemp(prefix="orchestration-"))
+    rows: list[dict[str, object]] = []
+    try:
+        for nodes in given.nodes:
+            chosen = [t for t in found if given.all or nodes <= MOST.get(t.name, nodes)]
+            rows += compare(nodes, chosen, given.rounds, root)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+    print(f"{'':<12}{'nodes':>7}{'no-op':>12}{'× python':>10}{'MB':>7}{'first run':>12}")
+    for row in rows:
+        print(
+            f"{row['tool']:<12}{row['nodes']:>7}{row['noop_s']:>10.4f} s"
+            f"{row['noop_times_python']:>10.2f}{row['noop_memory_bytes'] / 1e6:>7.0f}"  # type: ignore[operator]
+            f"{row['first_s']:>10.2f} s"
+        )
+    if given.json:
+        given.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
