@@ -99,6 +99,8 @@ class Runner:
 
     def run(self, run_id: str) -> Outcome:
         """Run to the end, or to an interrupt; the executor is closed in any case."""
+        self.store.clean()
+        self.root = self.store.root_of_run(run_id, self.planner.project.root, self.graph.name)
         decisions = self.planner.plan(self.options.fresh)
         times = {d.node.name: d.previous.seconds for d in decisions if d.previous}
         kinds = {name: node.kind.name for name, node in self.graph.nodes.items()}
@@ -121,7 +123,10 @@ class Runner:
             raise
         finally:
             for running in self.running.values():
-                shutil.rmtree(running.staging, ignore_errors=True)
+                self.store.discard(running.staging)
+            self.store.sync()
+            self.root.close()
+            self.store.close()
             self.planner.last.save()
             self.planner.files.save()
         for gate, _ in self.graph.gates:
@@ -187,7 +192,10 @@ class Runner:
         decision = self.decisions.get(node.name)
         if decision is None:
             fresh = node.name in self.options.fresh
-            decision = self.planner.decide(node, self._inputs(node), fresh)
+            with self.store.using():
+                decision = self.planner.decide(node, self._inputs(node), fresh)
+                if decision.record is not None:
+                    self.root.add(decision.record.key)
             self.decisions[node.name] = decision
         made = self.made.get(decision.key.digest) if decision.key else None
         if made is not None and node.name not in self.options.fresh:
@@ -237,7 +245,7 @@ class Runner:
             with explained(self.logs):
                 self.logs.mkdir(parents=True, exist_ok=True)
         except BaseException:
-            shutil.rmtree(staging, ignore_errors=True)
+            self.store.discard(staging)
             raise
         running = _Running(decision, staging, scratch, self._threads(node))
         self.running[node.name] = running
@@ -292,24 +300,26 @@ class Runner:
                 raise StageError(message, "run again: the result would be of neither")
             outputs: dict[str, Output] = {}
             metrics: dict[str, float] = {}
-            for port, type_ in node.stage.outputs.items():
-                folder = running.staging / "out" / port
-                if issubclass(type_, Metrics):
-                    metrics |= type_.numbers(folder)
-                tree = self.store.put_tree(folder)
-                outputs[port] = Output(type_.__name__, tree.digest, _size(type_, tree))
-            record = Record(
-                key=key.digest,
-                kind=node.kind.name,
-                made_of=key.made_of,
-                outputs=outputs,
-                metrics=metrics,
-                seconds=facts["seconds"],
-                cpu_seconds=facts["cpu_seconds"],
-                peak_memory=int(facts["peak_memory"]),
-                created=time.time(),
-            )
-            self.store.put_record(record)
+            with self.store.using():
+                for port, type_ in node.stage.outputs.items():
+                    folder = running.staging / "out" / port
+                    if issubclass(type_, Metrics):
+                        metrics |= type_.numbers(folder)
+                    tree = self.store.put_tree(folder)
+                    outputs[port] = Output(type_.__name__, tree.digest, _size(type_, tree))
+                record = Record(
+                    key=key.digest,
+                    kind=node.kind.name,
+                    made_of=key.made_of,
+                    outputs=outputs,
+                    metrics=metrics,
+                    seconds=facts["seconds"],
+                    cpu_seconds=facts["cpu_seconds"],
+                    peak_memory=int(facts["peak_memory"]),
+                    created=time.time(),
+                )
+                self.store.put_record(record)
+                self.root.add(record.key)
             self.made[record.key] = record
         except EdgepipeError as error:
             self._clear(node.name)
@@ -321,7 +331,7 @@ class Runner:
         self._settle(decision, record, "ran")
 
     def _clear(self, name: str) -> None:
-        shutil.rmtree(self.running.pop(name).staging, ignore_errors=True)
+        self.store.discard(self.running.pop(name).staging)
 
     def _settle(self, decision: Decision, record: Record, status: str) -> None:
         node = decision.node

@@ -51,7 +51,7 @@ def listing(options: argparse.Namespace) -> int:
     runs = Counter(key for root in all_roots(store) for key in root.keys)
     pinned = pins(store)
     rows: list[dict[str, Any]] = []
-    for key in store.keys():
+    for key in sorted(store.keys()):
         record = store.peek(key)
         if record is not None:
             rows.append(
@@ -87,7 +87,7 @@ def usage(options: argparse.Namespace) -> int:
     sizes = {digest: entry.stat().st_size for digest, entry in shards(f"{root}/objects")}
     kinds: Counter[str] = Counter()
     records = 0
-    for key in store.keys():
+    for key in sorted(store.keys()):
         record = store.peek(key)
         if record is not None:
             records += 1

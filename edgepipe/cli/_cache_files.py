@@ -99,7 +99,7 @@ def _named(
     found = []
     for what in options.what if names is None else names:
         digits = len(what) >= _SHORT and set(what) <= set("0123456789abcdef")
-        matches = [key for key in store.keys() if key.startswith(what)] if digits else []
+        matches = [key for key in sorted(store.keys()) if key.startswith(what)] if digits else []
         if len(matches) > 1:
             raise ConfigError(f"several records' keys begin with '{what}'", "write more of it")
         if matches:

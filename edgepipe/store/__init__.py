@@ -89,6 +89,7 @@ class Store:
     def staging(self) -> Path:
         """A new empty folder on the store's file system. Raises StoreError where it cannot be."""
         with explained(self.root):
+            self._session.check()
             path = self._session.path()
             os.mkdir(path)
             return Path(path)
@@ -196,7 +197,7 @@ class Store:
             how(file.digest, file.size, target)
 
         with explained(folder):
-            lay_out(tree, os.fspath(folder), place, parallel=not links)
+            lay_out(tree, os.fspath(folder), place)
 
     def changed(self, digest: str, folder: Path) -> list[str]:
         """Which files of a tree that `link` laid out were written to since, or are gone."""
@@ -357,6 +358,10 @@ class Store:
         with explained(self.root):
             files.sync(self._root)
             verified.save(new, self._session.path(), compact=compact)
+
+    def close(self) -> None:
+        """Remove what is left in the staging of this process. The store can be used again."""
+        self._session.close()
 
     def clean(self) -> None:
         """Remove what dead processes left unfinished; called at the start of a run."""

@@ -20,6 +20,8 @@ even where the clock has not ticked since the object was looked at."""
 _FICLONE = 0x40049409
 _SMALL = 1 << 17
 """Bytes up to which a file is copied through memory: cheaper than asking for a reflink."""
+_FIRST = 1 << 15
+"""Bytes of the first read: more would be a memory map for each file."""
 _COPY_ELSE = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM, errno.ENOTTY}
 
 
@@ -69,10 +71,13 @@ def read(path: str) -> bytes:
     """A whole file. Raises OSError."""
     handle = os.open(path, os.O_RDONLY)
     try:
-        size = os.fstat(handle).st_size
-        body = os.read(handle, size + 1)
-        while len(body) < size and (more := os.read(handle, size)):
-            body += more
+        # Most are small: one call more only tells that there is no more.
+        body = os.read(handle, _FIRST)
+        if len(body) == _FIRST:
+            parts = [body]
+            while part := os.read(handle, 1 << 22):
+                parts.append(part)
+            body = b"".join(parts)
         return body
     finally:
         os.close(handle)
@@ -80,10 +85,9 @@ def read(path: str) -> bytes:
 
 def write_new(path: str, body: bytes) -> None:
     """Write a file that is not there yet, read-only; what is half written is removed."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, READ_ONLY)
     try:
         write_all(handle, body)
-        os.fchmod(handle, READ_ONLY)
     except BaseException:
         os.unlink(path)
         raise

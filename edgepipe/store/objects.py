@@ -17,6 +17,8 @@ from edgepipe.store.session import Session
 from edgepipe.store.verified import Verified
 
 _ATTEMPTS = 3
+_HASHED = 1 << 14
+"""Bytes up to which hashing an object costs less than asking whether it is known as right."""
 _MADE_AGAIN = "run again: what it held is made again"
 
 
@@ -277,6 +279,9 @@ class Objects:
 
     def copy(self, digest: str, size: int, target: str) -> None:
         """Copy an object to a new file of the user's. Raises as `link` does."""
+        if size <= _HASHED:
+            self._copy_hashed(digest, size, target)
+            return
         for _ in range(_ATTEMPTS):
             source = self._open_sound(digest, size)
             try:
@@ -292,6 +297,20 @@ class Objects:
             finally:
                 os.close(source)
         raise _damaged(digest)
+
+    def _copy_hashed(self, digest: str, size: int, target: str) -> None:
+        try:
+            body = files.read(self.path(digest))
+        except FileNotFoundError:
+            raise _damaged(digest) from None
+        if digest_bytes("file", body) != digest:
+            self.put_away(digest, f"the object {digest[:12]} holds other bytes than it did")
+            raise _damaged(digest)
+        handle = files.create(target)
+        try:
+            files.write_all(handle, body)
+        finally:
+            os.close(handle)
 
     def _open_sound(self, digest: str, size: int) -> int:
         path = self.path(digest)

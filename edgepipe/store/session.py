@@ -27,9 +27,14 @@ class Session:
 
     def path(self) -> str:
         """A new path, for a file or folder that nobody else knows of. Raises OSError."""
-        if self._owner != os.getpid() or not os.path.isdir(self._folder):
+        if self._owner != os.getpid():
             self._open()
         return f"{self._folder}/{next(self._numbers)}"
+
+    def check(self) -> None:
+        """Make the folder anew where somebody removed it. Raises OSError."""
+        if self._owner != os.getpid() or not os.path.isdir(self._folder):
+            self._open()
 
     def close(self) -> None:
         """Remove the folder with all that is left in it."""
