@@ -119,7 +119,10 @@ def flip(path: Path, at: int = 0) -> None:
 def left_over(root: Path) -> list[Path]:
     """Staging of processes, and lock files."""
     return [
-        path for name in ("tmp", "locks") if (root / name).is_dir() for path in (root / name).iterdir()
+        path
+        for name in ("tmp", "locks")
+        if (root / name).is_dir()
+        for path in (root / name).iterdir()
     ]
 
 

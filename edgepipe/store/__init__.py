@@ -362,6 +362,7 @@ class Store:
     def close(self) -> None:
         """Remove what is left in the staging of this process. The store can be used again."""
         self._session.close()
+        self._gate.close()
 
     def clean(self) -> None:
         """Remove what dead processes left unfinished; called at the start of a run."""

@@ -147,6 +147,14 @@ class Gate:
             self._remover = 0
             os.close(handle)
 
+    def close(self) -> None:
+        """Keep no file open any longer; it can be used again."""
+        with self._mutex:
+            if not self._inside:
+                if self._handle is not None and self._owner == os.getpid():
+                    os.close(self._handle)
+                self._handle, self._owner = None, 0
+
     def _open(self) -> int | None:
         for flags in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):
             with contextlib.suppress(OSError):

@@ -114,7 +114,7 @@ def pack_record(record: Record) -> bytes:
         },
     }
     body = json.dumps(value, separators=(",", ":")).encode()
-    return b"%s %s\n%s" % (_VERSION, digest_bytes("record", body).encode(), body)
+    return b"%s %s\n%s" % (_VERSION, _record_digest(_VERSION, body), body)
 
 
 def unpack_record(data: bytes) -> Record | None:
@@ -125,7 +125,7 @@ def unpack_record(data: bytes) -> Record | None:
     """
     head, _, body = data.partition(b"\n")
     version, _, digest = head.partition(b" ")
-    if digest_bytes("record", body).encode() != digest:
+    if _record_digest(version, body) != digest:
         if data[:1] == b"{" and data[-1:] == b"}":
             return None
         raise ValueError("its bytes are not those that its digest says")
@@ -138,6 +138,10 @@ def unpack_record(data: bytes) -> Record | None:
         return record if _right(record) else None
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def _record_digest(version: bytes, body: bytes) -> bytes:
+    return digest_bytes("record", version + b"\n" + body).encode()
 
 
 def _right(record: Record) -> bool:

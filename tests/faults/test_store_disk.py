@@ -95,8 +95,11 @@ def test_a_read_only_store_is_read_and_never_written(tmp_path: Path) -> None:
         for action in (store.staging, lambda: put(store, {"x": b""}), lambda: collect(store)):
             with pytest.raises(StoreError, match="read-only file system"):
                 action()
-        found = verify(store, repair=True)
+        found = verify(store)
+        assert [finding.what for finding in found.findings] == ["damaged object"]
         assert not found.repaired
+        with pytest.raises(StoreError, match="read-only file system"):
+            verify(store, repair=True)
 
 
 def test_new_results_over_a_read_only_store(tmp_path: Path) -> None:
