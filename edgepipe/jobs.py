@@ -20,6 +20,7 @@ from edgepipe.store import Lock, Store, explained
 class Workplace:
     """What a running node has of the store, until `clear`."""
 
+    store: Store
     decision: Decision
     staging: Path
     scratch: Path
@@ -48,7 +49,7 @@ class Workplace:
 
     def clear(self, *, done: bool = False) -> None:
         """Remove the staging folder, and the checkpoints of a node that is done; free the key."""
-        shutil.rmtree(self.staging, ignore_errors=True)
+        self.store.discard(self.staging)
         if done:
             shutil.rmtree(self.scratch, ignore_errors=True)
         self.lock.release()
@@ -73,14 +74,14 @@ def lay_out(
     staging = store.staging()
     try:
         scratch = store.scratch(decision.key.digest)
-        place = Workplace(decision, staging, scratch, lock, attempt)
+        place = Workplace(store, decision, staging, scratch, lock, attempt)
         for port, tree in inputs.items():
             store.link(tree, place.input(port))
         with explained(store.root):
             for port in decision.node.stage.outputs:
                 place.output(port).mkdir(parents=True)
     except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
+        store.discard(staging)
         raise
     return place
 

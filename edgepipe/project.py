@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgepipe.errors import ConfigError, Problem, Where, did_you_mean
+from edgepipe.units import SUFFIXES
 
 FILE = "edgepipe.toml"
 _MARKS = (FILE, "pyproject.toml", ".git")
 _SETTINGS = {
     "plugins": "a list of texts, like ['plugins']",
     "cache": "a text, like '.cache'",
+    "cache_size": "a text, like '20 GB'",
 }
 
 
@@ -27,6 +30,9 @@ class Project:
     """Folders of the project's own stages."""
     cache: Path
     """The content-addressed store; several projects may share one."""
+
+    cache_size: int | None = None
+    """Bytes that the store's objects may take after a run; None for no limit."""
 
     @property
     def runs(self) -> Path:
@@ -44,7 +50,8 @@ def find(start: Path) -> Project:
     ``pyproject.toml`` or a ``.git``; without one, the folder itself.
 
     The cache is, in this order: ``$EDGEPIPE_CACHE``, ``cache`` in ``edgepipe.toml``,
-    ``$XDG_CACHE_HOME/edgepipe``, ``~/.cache/edgepipe``.
+    ``$XDG_CACHE_HOME/edgepipe``, ``~/.cache/edgepipe``. Its size cap is ``$EDGEPIPE_CACHE_SIZE``
+    or ``cache_size``.
 
     Raises:
         ConfigError: ``edgepipe.toml`` cannot be read, or holds something unknown.
@@ -60,7 +67,30 @@ def find(start: Path) -> Project:
         root=root,
         plugins=tuple(path for name in plugins if (path := _inside(root, name)).is_dir()),
         cache=_cache(root, settings),
+        cache_size=_cache_size(root, settings),
     )
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a size like ``20 GB`` or ``512MiB``. Raises ValueError where it is none."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKMGT]?B|[KMG]iB)\s*", text)
+    if match is None:
+        raise ValueError(f"'{text}' is no size: write a number and a unit, like '20 GB'")
+    return int(float(match[1]) * {**SUFFIXES, "TB": 1e12}[match[2]])
+
+
+def _cache_size(root: Path, settings: dict[str, Any]) -> int | None:
+    for name, text in (
+        ("EDGEPIPE_CACHE_SIZE", os.environ.get("EDGEPIPE_CACHE_SIZE")),
+        (f"{root / FILE}: cache_size", settings.get("cache_size")),
+    ):
+        if text:
+            try:
+                return parse_size(text)
+            except ValueError as error:
+                message, _, hint = str(error).partition(": ")
+                raise ConfigError(f"{name}: {message}", hint) from None
+    return None
 
 
 def _cache(root: Path, settings: dict[str, Any]) -> Path:

@@ -26,7 +26,7 @@ from edgepipe.planner import Decision, Planner
 from edgepipe.publishing import publish, result_of, undeclared
 from edgepipe.queues import Queues
 from edgepipe.results import NodeResult
-from edgepipe.store import Lock, Record, Store, explained
+from edgepipe.store import Damage, Lock, Record, Store, explained
 
 _POLL_SECONDS = 1.0
 _ELSEWHERE_SECONDS = 0.1
@@ -95,6 +95,7 @@ class Runner:
             ConfigError: a node that has to run needs more GPUs than there are.
         """
         check_gpus(decisions, self.options.machine)
+        self._open_store(run_id)
         times = {d.node.name: d.previous.seconds for d in decisions if d.previous}
         kinds = {name: node.kind.name for name, node in self.graph.nodes.items()}
         self.tell(RunStarted(run_id, self.graph.name, kinds, self.options.jobs, times))
@@ -115,9 +116,24 @@ class Runner:
             for name in list(self.running):
                 self._clear(name)
             self.store.sync()
+            self.root.close()
+            self.store.close()
             self.planner.last.save()
             self.planner.files.save()
         return self.ledger.close(self.records)
+
+    def _open_store(self, run_id: str) -> None:
+        """Clear what dead runs left, hold what this one uses, and let damage be said."""
+
+        def tell(damage: Damage) -> None:
+            kept = f"; it is kept in {damage.where}" if damage.where else ""
+            self.tell(NodeLog("cache", damage.what + kept, warning=True))
+
+        for damage in self.store.damages:
+            tell(damage)
+        self.store.on_damage = tell
+        self.store.clean()
+        self.root = self.store.root_of_run(run_id, self.planner.project.root, self.graph.name)
 
     def _wait(self) -> list[Message]:
         """What the executor tells, after a short while at most if another run is at work too."""
@@ -173,7 +189,10 @@ class Runner:
     def _look_up(self, node: GraphNode) -> None:
         """Settle a node that is cached; queue one that is not."""
         fresh = node.name in self.options.fresh
-        decision = self.planner.decide(node, self._inputs(node), fresh)
+        with self.store.using():
+            decision = self.planner.decide(node, self._inputs(node), fresh)
+            if decision.record is not None:
+                self.root.add(decision.record.key)
         self.decisions[node.name] = decision
         if decision.record is not None:
             self._settle(decision, decision.record)
@@ -207,12 +226,15 @@ class Runner:
                 self.tell(NodeWaits(node.name, "another run is making it"))
             self.elsewhere.append(node.name)
         else:
-            self._start_locked(decision, lock, fresh=fresh)
+            self._start_locked(decision, key, lock, fresh=fresh)
 
-    def _start_locked(self, decision: Decision, lock: Lock, *, fresh: bool) -> None:
+    def _start_locked(self, decision: Decision, key: str, lock: Lock, *, fresh: bool) -> None:
         """Another run may have made it between the look-up and the lock."""
         try:
-            record = None if fresh else self.store.record(lock.key)
+            with self.store.using():
+                record = None if fresh else self.store.record(key)
+                if record is not None:
+                    self.root.add(key)
             if record is None and self.room.fits(self._needs(decision.node)):
                 self._launch(decision, lock)
                 return
@@ -261,7 +283,9 @@ class Runner:
             if changed := self.planner.changed(decision):
                 message = f"the files of {', '.join(changed)} changed while the node read them"
                 raise StageError(message, "run again: the result would be of neither")
-            record = publish(self.store, node, key, place.staging / "out", facts)
+            with self.store.using():
+                record = publish(self.store, node, key, place.staging / "out", facts)
+                self.root.add(record.key)
         except EdgepipeError as error:
             self._broke(node.name, error.problems[0])
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,11 +57,11 @@ def same(runs: Path, pipeline: str, keys: Mapping[str, str]) -> tuple[Path, RunR
     )
 
 
-def load(runs: Path, name: str = "last") -> tuple[Path, RunResult]:
-    """A run by its id, an unambiguous part of it, or ``last``.
+def find(runs: Path, name: str = "last") -> Path:
+    """The folder of a run by its id, an unambiguous part of it, or ``last``.
 
     Raises:
-        ConfigError: there is no such run, or its record cannot be read.
+        ConfigError: there is no such run, or there are several.
     """
     known = listed(runs)
     if not known:
@@ -71,9 +72,40 @@ def load(runs: Path, name: str = "last") -> tuple[Path, RunResult]:
     if len(found) != 1:
         what = "several runs match" if found else "there is no run"
         raise ConfigError(f"{what} '{name}'", did_you_mean(name, found or known[-10:], "runs"))
-    folder = runs / found[0]
+    return runs / found[0]
+
+
+def read(folder: Path) -> RunResult:
+    """The result in a run's folder. Raises ConfigError where it cannot be read."""
     try:
         value = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        return folder, RunResult.from_json(value)
+        return RunResult.from_json(value)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"{folder / 'run.json'} cannot be read: {error}") from error
+
+
+def load(runs: Path, name: str = "last") -> tuple[Path, RunResult]:
+    """A run's folder and result. Raises ConfigError as `find` and `read` do."""
+    folder = find(runs, name)
+    return folder, read(folder)
+
+
+def remove(folder: Path) -> None:
+    """Remove a run. What it made stays in the cache until gc, which then no longer keeps it.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    # First what makes it a run: a kill leaves no half of one.
+    (folder / "run.json").unlink()
+    shutil.rmtree(folder)
+
+
+def unfinished(runs: Path) -> list[str]:
+    """Ids of the folders of runs that have no result: they go on, or were killed."""
+    try:
+        return sorted(
+            p.name for p in runs.iterdir() if p.is_dir() and not (p / "run.json").exists()
+        )
+    except OSError:
+        return []

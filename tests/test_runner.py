@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,7 +114,7 @@ def run(compiled: Compile, project: Folder) -> Run:
         planner = compiled(text).planner
         options = Options(machine or Machine(cores), jobs, fresh, keep_going)
         runner = Runner(planner, executor, events.append, options, project.path / "logs")
-        return Ran(runner.run("run", planner.plan(fresh)), executor, events)
+        return Ran(runner.run(f"run-{uuid.uuid4()}", planner.plan(fresh)), executor, events)
 
     return run_text
 

@@ -197,7 +197,7 @@ def test_a_tree_cannot_write_outside_its_folder(store: Store, tmp_path: Path, na
     for lay_out in (store.link, store.copy):
         with pytest.raises(StoreError, match="outside"):
             lay_out(digest, tmp_path / "out")
-    assert [p for p in sorted(tmp_path.rglob("*")) if p not in before] == [tmp_path / "out"]
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("kind", ["link", "broken link", "folder link", "fifo"])

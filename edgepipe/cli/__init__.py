@@ -18,13 +18,15 @@ VERBS = {
     "schema": "the JSON schema of pipelines, for editors",
     "show": "a run's results as tables or JSON",
     "export": "copy a node's output into a folder",
+    "cache": "what the cache holds: ls, du, gc, verify, export, import, pin, unpin",
+    "runs": "the project's runs: ls, show, diff, rm",
     "init": "start a project in a folder",
     "doctor": "what is installed, what is missing, how to get it",
 }
 
 EXIT_CODES = """\
 exit codes: 0 done, 1 a stage failed, 2 the configuration is wrong, 3 a gate failed,
-4 plan --check found work to do, 130 interrupted"""
+4 plan --check found work to do, 5 cache verify found damage, 130 interrupted"""
 
 
 def usage() -> str:

@@ -1,0 +1,372 @@
+"""Objects and records on disk: digest → bytes, key → what a node made.
+
+Layout below the root::
+
+    objects/ab/cdef…   a file's bytes, or a tree: the JSON list of a folder's files
+    records/ab/cdef…   the record of a key
+    tmp/               staging: a locked folder for each process at work; others are litter
+    scratch/KEY/       what a killed node left to go on from
+    locks/KEY          locked by the process that computes KEY
+    roots/             which records runs and pins hold, so that gc keeps them
+    quarantine/        objects that were found damaged, for a person to look at
+    verified           which objects' bytes were found right, at which stat
+
+Everything is written beside its place and renamed into it; a record is written after all objects
+that it names. `Store.sync` makes what was published durable; until then a power loss may take it,
+and what it left half done is found by its digest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgepipe.digest import canonical, digest_bytes
+from edgepipe.errors import StoreError
+from edgepipe.store import files
+from edgepipe.store.files import explained
+from edgepipe.store.layout import lay_out
+from edgepipe.store.locks import Gate, Lock, NoLock
+from edgepipe.store.model import (
+    Damage,
+    File,
+    Output,
+    Record,
+    Tree,
+    is_digest,
+    pack_tree,
+    tree_digest,
+    unpack_record,
+    unpack_tree,
+)
+from edgepipe.store.objects import Objects
+from edgepipe.store.records import Records
+from edgepipe.store.session import TMP, Session
+
+if TYPE_CHECKING:
+    from edgepipe.store.roots import RunRoot
+
+__all__ = ["Damage", "File", "Lock", "Output", "Record", "Store", "Tree", "explained"]
+
+
+class Store:
+    """A content-addressed store in a folder, made on first use.
+
+    Args:
+        root: the folder.
+        base: another store that is read where this one has nothing: a run whose cache is
+            read-only keeps its new results in a store of its own over it.
+    """
+
+    def __init__(self, root: Path, base: Store | None = None) -> None:
+        self.root = root
+        self.base = base
+        self.damages: list[Damage] = []
+        self.on_damage: Callable[[Damage], None] = self.damages.append
+        self._root = os.fspath(root)
+        self._session = Session(f"{self._root}/{TMP}")
+        self._objects = Objects(self._root, self._session, self._tell)
+        self._records = Records(self._root, self._session, self._tell)
+        self._gate = Gate(f"{self._root}/gc.lock")
+        self._trees: dict[str, Tree] = {}
+
+    def _tell(self, damage: Damage) -> None:
+        self.on_damage(damage)
+
+    @property
+    def writable(self) -> bool:
+        """Whether something can be put into the store."""
+        place = self._root
+        while not os.path.exists(place) and place != "/":
+            place = os.path.dirname(place)
+        # Asks the kernel: root may not write to a read-only file system either.
+        return os.access(place, os.W_OK | os.X_OK)
+
+    def staging(self) -> Path:
+        """A new empty folder on the store's file system. Raises StoreError where it cannot be."""
+        with explained(self.root):
+            self._session.check()
+            path = self._session.path()
+            os.mkdir(path)
+            return Path(path)
+
+    def discard(self, folder: Path) -> None:
+        """Remove a staging folder; what `link` laid out there stays known as right."""
+        for path, folders, names in os.walk(folder, topdown=False):
+            with contextlib.suppress(OSError):
+                for name in names:
+                    inner = f"{path}/{name}"
+                    self._objects.unlink(inner, os.lstat(inner))
+                for name in folders:
+                    files.remove(f"{path}/{name}")
+        files.remove(os.fspath(folder))
+
+    def scratch(self, key: str) -> Path:
+        """The folder that survives a kill of the node with this key."""
+        path = self.root / "scratch" / key
+        with explained(self.root):
+            path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def put_tree(self, folder: Path) -> Tree:
+        """Take a staged folder's files over: they are moved, never copied.
+
+        Raises:
+            StoreError: a link or a special file is among them, a process still writes to one,
+                or the disk is full.
+        """
+        with explained(self.root):
+            found = []
+            for name, path in files.walk(os.fspath(folder)):
+                found.append(File(name, *self._objects.put_file(path, name)))
+            body = pack_tree(found)
+            digest = tree_digest(body)
+            self._objects.put_body(digest, body, tree=True)
+        self._trees[digest] = tree = Tree(digest, tuple(found))
+        return tree
+
+    def adopt(self, path: Path, digest: str) -> None:
+        """Move a file of the store's file system in, as the object that it should be.
+
+        Raises:
+            StoreError: its bytes are others (it stays where it is), or the disk is full.
+        """
+        self._place("objects", digest)
+        with explained(self.root):
+            self._objects.adopt(os.fspath(path), digest)
+
+    def tree(self, digest: str) -> Tree:
+        """Read a tree. Raises StoreError where it is missing or is not what its digest says."""
+        path = self._place("objects", digest)
+        known = self._trees.get(digest)
+        with contextlib.suppress(OSError):
+            if known and self._objects.verified.matches(digest, os.stat(path)):
+                return known
+        try:
+            body = self._objects.read(digest, tree=True)
+        except StoreError:
+            if self.base is None:
+                raise
+            return self.base.tree(digest)
+        try:
+            tree = Tree(digest, unpack_tree(body))
+        except ValueError as error:
+            raise StoreError(f"the object {digest[:12]} is no tree: {error}") from error
+        self._trees[digest] = tree
+        return tree
+
+    def has(self, digest: str) -> bool:
+        """Whether a tree and all its files are there with the right bytes."""
+        with explained(self.root):
+            try:
+                found = self.tree(digest).files
+            except StoreError:
+                return False
+            return all(self._holder(file) is not None for file in found)
+
+    def _holder(self, file: File) -> Store | None:
+        """This store or the one below it, whichever has the file with the right bytes."""
+        if self._objects.sound(file.digest, file.size):
+            return self
+        return None if self.base is None else self.base._holder(file)
+
+    def link(self, digest: str, folder: Path) -> None:
+        """Lay a tree out for reading in a new folder: hard links, or copies where there are none.
+
+        Raises:
+            StoreError: an object is missing or damaged, or the disk is full.
+        """
+        self._lay_out(digest, folder, links=True)
+
+    def copy(self, digest: str, folder: Path) -> None:
+        """Lay a tree out for the user: copies, which cannot hurt the store. Raises as `link`."""
+        self._lay_out(digest, folder, links=False)
+
+    def _lay_out(self, digest: str, folder: Path, *, links: bool) -> None:
+        tree = self.tree(digest)
+
+        def place(file: File, target: str) -> None:
+            holder = self if self.base is None else self._holder(file) or self
+            how = holder._objects.copy
+            if links:
+                how = holder._objects.link if holder is self else holder._objects.stand_in
+            how(file.digest, file.size, target)
+
+        with explained(folder):
+            lay_out(tree, os.fspath(folder), place)
+
+    def changed(self, digest: str, folder: Path) -> list[str]:
+        """Which files of a tree that `link` laid out were written to since, or are gone."""
+        return [
+            file.path
+            for file in self.tree(digest).files
+            if not self._objects.untouched(file.digest, f"{os.fspath(folder)}/{file.path}")
+        ]
+
+    def object_path(self, digest: str) -> Path:
+        """Where an object is, if it is there. Raises StoreError where it is no digest."""
+        return Path(self._place("objects", digest))
+
+    def _place(self, table: str, digest: str) -> str:
+        if not is_digest(digest):
+            raise StoreError(f"'{digest[:80]}' is no digest")
+        return f"{self._root}/{table}/{digest[:2]}/{digest[2:]}"
+
+    def record(self, key: str, *, whole: bool = True) -> Record | None:
+        """The record of a key; None if there is none, or an output of it is not ``whole``.
+
+        What is damaged is put away, and told to `on_damage`.
+        """
+        self._place("records", key)
+        with explained(self.root):
+            record = self._records.get(key)
+            if record and whole and not all(self.has(o.tree) for o in record.outputs.values()):
+                record = None
+        if record is None and self.base is not None:
+            return self.base.record(key, whole=whole)
+        return record
+
+    def put_record(self, record: Record) -> None:
+        """Publish a record; its objects must be in the store already."""
+        with explained(self.root):
+            self._records.put(record)
+        self._objects.published = True
+
+    def drop_record(self, key: str) -> bool:
+        """Remove a record, but not what it names; whether it was there."""
+        with explained(self.root):
+            return self._records.drop(key)
+
+    def has_record(self, key: str) -> bool:
+        """Whether a file is there for a key's record; it is not read."""
+        return is_digest(key) and os.path.exists(self._place("records", key))
+
+    def peek(self, key: str) -> Record | None:
+        """The record of a key for looking at: it does not count as used; damage is not said."""
+        with contextlib.suppress(OSError, ValueError):
+            record = unpack_record(files.read(self._place("records", key)))
+            return record if record and record.key == key else None
+        return None
+
+    def used(self, key: str) -> float:
+        """When a record was used last, to the hour, in seconds since the epoch; 0 without one."""
+        try:
+            return os.stat(self._place("records", key)).st_mtime
+        except OSError:
+            return 0.0
+
+    def keys(self) -> Iterator[str]:
+        """The keys of all records, in order."""
+        return (key for key, _ in files.shards(f"{self._root}/records"))
+
+    def metrics(self, tree: str) -> Any:
+        """The JSON of a Metrics artifact in the store."""
+        for file in self.tree(tree).files:
+            if file.path == "metrics.json":
+                return self.get_json(file.digest)
+        raise StoreError(f"the object {tree[:12]} holds no metrics")
+
+    def put_json(self, value: Any) -> str:
+        """Keep plain data as an object; its digest. Raises StoreError where the disk is full."""
+        body = canonical(value)
+        digest = digest_bytes("file", body)
+        with explained(self.root):
+            self._objects.put_body(digest, body)
+        return digest
+
+    def get_json(self, digest: str) -> Any:
+        """Plain data that is an object. Raises StoreError where it is missing or damaged."""
+        self._place("objects", digest)
+        try:
+            return json.loads(self._objects.read(digest))
+        except StoreError:
+            if self.base is None:
+                raise
+            return self.base.get_json(digest)
+
+    def lock(self, key: str) -> Lock | None:
+        """The right to compute a key; None while another live process has it."""
+        if not self.writable:
+            return NoLock()
+        with explained(self.root):
+            return Lock.take(f"{self._root}/locks/{key}")
+
+    @contextlib.contextmanager
+    def using(self) -> Iterator[None]:
+        """Keep gc away for a moment: while a record is looked up or published, and its key noted
+        as a root. Nothing that takes long belongs in it.
+        """
+        with contextlib.ExitStack() as stack:
+            with explained(self.root):
+                if self.writable:
+                    os.makedirs(self._root, exist_ok=True)
+                stack.enter_context(self._gate.shared())
+            yield
+
+    @contextlib.contextmanager
+    def clearing(self) -> Iterator[None]:
+        """Keep everybody else away while something is removed."""
+        with contextlib.ExitStack() as stack:
+            with explained(self.root):
+                os.makedirs(self._root, exist_ok=True)
+                stack.enter_context(self._gate.exclusive())
+            yield
+
+    def root_of_run(self, run_id: str, project: Path, pipeline: str) -> RunRoot:
+        """Where a run notes the keys that it uses, so that gc keeps them."""
+        from edgepipe.store.roots import RunRoot
+
+        with self.using(), explained(self.root):
+            return RunRoot.start(self, run_id, project, pipeline)
+
+    def check_object(self, digest: str, *, tree: bool = False) -> bool:
+        """Whether an object's bytes are right, read anew whatever is known of it; it stays.
+
+        Args:
+            digest: of the object.
+            tree: what it most likely is.
+        """
+        return self._objects.right(digest, tree=tree)
+
+    def put_away(self, digest: str) -> None:
+        """Move an object into the quarantine."""
+        self._objects.put_away(digest, f"the object {digest[:12]} holds other bytes than it did")
+
+    def drop_object(self, digest: str) -> None:
+        """Remove an object; called within `clearing`."""
+        files.remove(self._objects.path(digest))
+        self._objects.verified.forget(digest)
+
+    def sync(self, *, compact: bool = False) -> None:
+        """Make durable what was published, and keep what was found right about objects.
+
+        Args:
+            compact: also write the list of verified objects anew.
+
+        Raises:
+            StoreError: the disk is full or broken.
+        """
+        verified = self._objects.verified
+        todo = self._objects.published or verified.pending or verified.damaged or compact
+        if not todo or not self.writable:
+            return
+        new, self._objects.published = verified.take(), False
+        with explained(self.root):
+            files.sync(self._root)
+            verified.save(new, self._session.path(), compact=compact)
+
+    def close(self) -> None:
+        """Remove what is left in the staging of this process. The store can be used again."""
+        self._session.close()
+        self._gate.close()
+
+    def clean(self) -> None:
+        """Remove what dead processes left unfinished; called at the start of a run."""
+        if self.writable:
+            from edgepipe.store.litter import clean
+
+            clean(self)

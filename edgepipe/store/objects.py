@@ -1,0 +1,350 @@
+"""Objects: digest → bytes. None is handed out unless its bytes are known to be right."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+from collections.abc import Callable
+
+from edgepipe.digest import LARGE, digest_bytes, digest_file
+from edgepipe.errors import StoreError
+from edgepipe.store import files
+from edgepipe.store.files import MTIME
+from edgepipe.store.model import Damage, tree_digest
+from edgepipe.store.session import Session
+from edgepipe.store.verified import Verified
+
+_ATTEMPTS = 3
+_HASHED = 1 << 14
+"""Bytes up to which hashing an object costs less than asking whether it is known as right."""
+_MADE_AGAIN = "run again: what it held is made again"
+
+
+class Objects:
+    """The table of objects of one store."""
+
+    def __init__(self, root: str, session: Session, tell: Callable[[Damage], None]) -> None:
+        self.table = f"{root}/objects"
+        self.quarantine_folder = f"{root}/quarantine"
+        self.session = session
+        self.verified = Verified(f"{root}/verified", tell)
+        self.published = False
+        """Whether something is there that no sync has made durable."""
+        self._tell = tell
+        self._linked: dict[int, str] = {}
+
+    def path(self, digest: str) -> str:
+        """Where an object is, if it is there."""
+        return f"{self.table}/{digest[:2]}/{digest[2:]}"
+
+    def sound(self, digest: str, size: int | None = None, *, tree: bool = False) -> bool:
+        """Whether an object is there and its bytes are right; a damaged one is put away.
+
+        Raises:
+            OSError: it cannot be read, though it is there.
+        """
+        path = self.path(digest)
+        for _ in range(_ATTEMPTS):
+            try:
+                info = os.stat(path)
+            except FileNotFoundError:
+                return False
+            if size is not None and info.st_size != size:
+                what = f"the object {digest[:12]} has {info.st_size} bytes instead of {size}"
+                self.put_away(digest, what)
+                return False
+            if self.verified.matches(digest, info):
+                return True
+            with contextlib.suppress(FileNotFoundError):
+                if (found := self._hashed(path, tree)) is not None:
+                    actual, info = found
+                    if actual == digest:
+                        self.verified.add(digest, info)
+                        return True
+                    self.put_away(digest, f"the object {digest[:12]} holds other bytes than it did")
+                    return False
+        return False
+
+    def right(self, digest: str, *, tree: bool) -> bool:
+        """Whether an object's bytes are right, read anew; it stays where it is. Raises OSError."""
+        path = self.path(digest)
+        for is_tree in (tree, not tree):
+            for _ in range(_ATTEMPTS):
+                try:
+                    found = self._hashed(path, is_tree)
+                except FileNotFoundError:
+                    return False
+                if found is not None:
+                    break
+            if found is not None and found[0] == digest:
+                self.verified.add(digest, found[1])
+                return True
+        self.verified.forget(digest)
+        return False
+
+    def _hashed(self, path: str, tree: bool) -> tuple[str, os.stat_result] | None:
+        """Digest and stat of a file that nobody wrote to meanwhile; None if somebody did."""
+        before = os.stat(path)
+        if before.st_mtime_ns != MTIME:
+            with contextlib.suppress(PermissionError, OSError):
+                os.utime(path, ns=(MTIME, MTIME))
+                before = os.stat(path)
+        try:
+            digest = tree_digest(files.read(path)) if tree else _digest(path, before.st_size)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            digest = ""
+        after = os.stat(path)
+        same = (after.st_ino, after.st_size, after.st_mtime_ns) == (
+            before.st_ino,
+            before.st_size,
+            before.st_mtime_ns,
+        )
+        return (digest, after) if same else None
+
+    def put_away(self, digest: str, what: str) -> None:
+        """Move a damaged object out of the way, and say so."""
+        number = itertools.count(1)
+        place = f"{self.quarantine_folder}/{digest}"
+        while os.path.lexists(place):
+            place = f"{self.quarantine_folder}/{digest}.{next(number)}"
+        self.verified.forget(digest)
+        try:
+            files.into_place(self.path(digest), place)
+        except FileNotFoundError:
+            # Another process was faster.
+            return
+        except OSError:
+            place = ""
+        self._tell(Damage(digest, what, place))
+
+    def put_file(self, path: str, name: str) -> tuple[str, int]:
+        """Take a file over: digest and size.
+
+        Args:
+            path: the file, on the store's file system; it is moved.
+            name: what an error calls it.
+
+        Raises:
+            OSError: the disk is full.
+            StoreError: a process keeps writing to it.
+        """
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            info = os.fstat(handle)
+            if info.st_nlink > 1:
+                # Whoever holds the other name could write to it later.
+                os.close(handle)
+                handle = self._own(path, info.st_size)
+            digest, size = self._settled(handle, path, name)
+            self._publish(path, handle, digest, size)
+        finally:
+            os.close(handle)
+        return digest, size
+
+    def adopt(self, path: str, digest: str) -> None:
+        """Take over a file that should be an object. Raises as `put_file`, and StoreError where
+        its bytes are others.
+        """
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            actual, size = self._settled(handle, path, path)
+            tree = actual != digest
+            if tree and tree_digest(files.read(path)) != digest:
+                hint = "it was damaged on its way, or forged: it was not used"
+                raise StoreError(f"what should be the object {digest[:12]} is another", hint)
+            self._publish(path, handle, digest, size, tree=tree)
+        finally:
+            os.close(handle)
+
+    def _publish(
+        self, path: str, handle: int, digest: str, size: int, *, tree: bool = False
+    ) -> None:
+        """Move a file that was just hashed to its place, or drop it where that is taken."""
+        if self.sound(digest, size, tree=tree):
+            os.unlink(path)
+        else:
+            files.into_place(path, self.path(digest))
+            self.published = True
+            self.verified.add(digest, os.fstat(handle))
+
+    def _own(self, path: str, size: int) -> int:
+        """Replace a file that has several names by a copy; the copy, open for reading."""
+        copy = self.session.path()
+        source = os.open(path, os.O_RDONLY)
+        try:
+            target = files.create(copy)
+            try:
+                files.copy_bytes(source, target, size)
+            finally:
+                os.close(target)
+        finally:
+            os.close(source)
+        os.rename(copy, path)
+        return os.open(path, os.O_RDONLY)
+
+    def _settled(self, handle: int, path: str, name: str) -> tuple[str, int]:
+        for _ in range(_ATTEMPTS):
+            # First the stamp, then the hash: a write since then is seen by its time.
+            os.utime(handle, ns=(MTIME, MTIME))
+            os.fchmod(handle, files.READ_ONLY)
+            size = os.fstat(handle).st_size
+            if size < LARGE:
+                os.lseek(handle, 0, os.SEEK_SET)
+                body = os.read(handle, size + 1)
+                while len(body) < size and (more := os.read(handle, size)):
+                    body += more
+                digest, size = digest_bytes("file", body), len(body)
+            else:
+                digest = _digest(path, size)
+            after = os.fstat(handle)
+            if (after.st_size, after.st_mtime_ns) == (size, MTIME):
+                return digest, size
+        raise StoreError(
+            f"{name} is still being written to",
+            "a process that the stage started goes on: wait for it in run()",
+        )
+
+    def put_body(self, digest: str, body: bytes, *, tree: bool = False) -> None:
+        """Write an object whose bytes are in memory. Raises OSError."""
+        if self.sound(digest, len(body), tree=tree):
+            return
+        path = self.session.path()
+        files.write_new(path, body)
+        os.utime(path, ns=(MTIME, MTIME))
+        target = self.path(digest)
+        try:
+            files.into_place(path, target)
+        except BaseException:
+            os.unlink(path)
+            raise
+        self.published = True
+        self.verified.add(digest, os.stat(target))
+
+    def read(self, digest: str, *, tree: bool = False) -> bytes:
+        """An object's bytes. Raises StoreError where it is missing or damaged."""
+        path = self.path(digest)
+        try:
+            info = os.stat(path)
+            body = files.read(path)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            message = f"the object {digest[:12]} cannot be read: {reason}"
+            raise StoreError(message, _MADE_AGAIN) from error
+        if (tree_digest(body) if tree else digest_bytes("file", body)) != digest:
+            self.put_away(digest, f"the object {digest[:12]} holds other bytes than it did")
+            raise StoreError(f"the object {digest[:12]} is damaged", _MADE_AGAIN)
+        if info.st_mtime_ns == MTIME and not self.verified.matches(digest, info):
+            self.verified.add(digest, info)
+        return body
+
+    def link(self, digest: str, size: int, target: str) -> None:
+        """Give an object another name, for reading; a copy where there are no hard links.
+
+        A copy bears the stamp of objects too, so that writing to it is noticed.
+
+        Raises:
+            OSError: the disk is full.
+            StoreError: the object is missing or damaged.
+        """
+        self._need(digest, size)
+        path = self.path(digest)
+        try:
+            os.link(path, target)
+        except OSError as error:
+            if error.errno not in {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP}:
+                raise
+            self.stand_in(digest, size, target)
+            return
+        info = os.stat(path)
+        self._linked[info.st_ino] = digest
+        self.verified.relinked(digest, info)
+
+    def stand_in(self, digest: str, size: int, target: str) -> None:
+        """A read-only copy for a job, that bears the stamp of objects. Raises as `link` does."""
+        self.copy(digest, size, target)
+        os.chmod(target, files.READ_ONLY)
+        os.utime(target, ns=(MTIME, MTIME))
+
+    def untouched(self, digest: str, target: str) -> bool:
+        """Whether nobody wrote to what `link` or `stand_in` made."""
+        try:
+            info = os.stat(target)
+        except OSError:
+            return False
+        return info.st_mtime_ns == MTIME or self.verified.unwritten(digest, info)
+
+    def copy(self, digest: str, size: int, target: str) -> None:
+        """Copy an object to a new file of the user's. Raises as `link` does."""
+        if size <= _HASHED:
+            self._copy_hashed(digest, size, target)
+            return
+        for _ in range(_ATTEMPTS):
+            source = self._open_sound(digest, size)
+            try:
+                info = os.fstat(source)
+                handle = files.create(target)
+                try:
+                    files.copy_bytes(source, handle, size)
+                finally:
+                    os.close(handle)
+                now = os.fstat(source)
+                if (now.st_mtime_ns, now.st_size) == (info.st_mtime_ns, info.st_size):
+                    return
+            finally:
+                os.close(source)
+        raise _damaged(digest)
+
+    def _copy_hashed(self, digest: str, size: int, target: str) -> None:
+        try:
+            body = files.read(self.path(digest))
+        except FileNotFoundError:
+            raise _damaged(digest) from None
+        if digest_bytes("file", body) != digest:
+            self.put_away(digest, f"the object {digest[:12]} holds other bytes than it did")
+            raise _damaged(digest)
+        handle = files.create(target)
+        try:
+            files.write_all(handle, body)
+        finally:
+            os.close(handle)
+
+    def _open_sound(self, digest: str, size: int) -> int:
+        path = self.path(digest)
+        for _ in range(_ATTEMPTS):
+            with contextlib.suppress(FileNotFoundError):
+                handle = os.open(path, os.O_RDONLY)
+                info = os.fstat(handle)
+                if info.st_size == size and self.verified.matches(digest, info):
+                    return handle
+                os.close(handle)
+            self._need(digest, size)
+        raise _damaged(digest)
+
+    def _need(self, digest: str, size: int) -> None:
+        if not self.sound(digest, size):
+            raise _damaged(digest)
+
+    def unlink(self, path: str, info: os.stat_result) -> None:
+        """Remove a name that `link` may have given, and keep the object known as right."""
+        digest = self._linked.get(info.st_ino) if info.st_nlink > 1 else None
+        right = digest is not None and self.verified.matches(digest, info)
+        os.unlink(path)
+        if digest is not None and right:
+            with contextlib.suppress(FileNotFoundError):
+                self.verified.relinked(digest, os.stat(self.path(digest)))
+
+
+def _digest(path: str, size: int) -> str:
+    if size < LARGE:
+        return digest_bytes("file", files.read(path))
+    from pathlib import Path
+
+    return digest_file(Path(path))
+
+
+def _damaged(digest: str) -> StoreError:
+    return StoreError(f"the object {digest[:12]} is missing or damaged", _MADE_AGAIN)

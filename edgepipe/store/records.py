@@ -1,0 +1,68 @@
+"""Records: key → what its computation made."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+
+from edgepipe.store import files
+from edgepipe.store.model import Damage, Record, pack_record, unpack_record
+from edgepipe.store.session import Session
+
+_USED_SECONDS = 3600
+"""How exactly the time of a record's last use is kept: as the file's mtime."""
+
+
+class Records:
+    """The table of records of one store."""
+
+    def __init__(self, root: str, session: Session, tell: Callable[[Damage], None]) -> None:
+        self.table = f"{root}/records"
+        self._session = session
+        self._tell = tell
+
+    def path(self, key: str) -> str:
+        """Where a record is, if it is there."""
+        return f"{self.table}/{key[:2]}/{key[2:]}"
+
+    def get(self, key: str) -> Record | None:
+        """The record of a key, and note that it was used. Raises OSError."""
+        path = self.path(key)
+        try:
+            body = files.read(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        try:
+            record = unpack_record(body)
+        except ValueError as error:
+            # It is no record: the node runs again and writes a new one in its place.
+            self._tell(Damage(key, f"the record {key[:12]} is damaged: {error}", path))
+            return None
+        if record is None or record.key != key:
+            return None
+        # A cache that is read-only, or somebody else's, keeps no times.
+        with contextlib.suppress(OSError):
+            now = time.time()
+            if abs(now - os.stat(path).st_mtime) > _USED_SECONDS:
+                os.utime(path, (now, now))
+        return record
+
+    def put(self, record: Record) -> None:
+        """Write a record, by one rename. Raises OSError."""
+        path = self._session.path()
+        files.write_new(path, pack_record(record))
+        try:
+            files.into_place(path, self.path(record.key))
+        except BaseException:
+            os.unlink(path)
+            raise
+
+    def drop(self, key: str) -> bool:
+        """Remove a record; whether it was there. Raises OSError."""
+        try:
+            os.unlink(self.path(key))
+        except FileNotFoundError:
+            return False
+        return True

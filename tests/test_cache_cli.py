@@ -1,0 +1,195 @@
+"""``edgepipe cache`` as a user calls it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from projects import Folder
+from storing import flip, objects, records, wrong_names
+
+PIPELINE = """
+edgepipe: 1
+name: p
+stages:
+  first: {uses: numbers, with: {count: COUNT}}
+  last: {uses: double, in: {values: first}}
+"""
+
+
+def run(project: Folder, count: int = 5) -> dict[str, str]:
+    """Run the pipeline; node → key."""
+    project.write("p.yaml", PIPELINE.replace("COUNT", str(count)))
+    done = project.edgepipe("run", "p.yaml", "--json")
+    assert done.code == 0
+    return {node["name"]: node["key"] for node in done.json["nodes"]}
+
+
+def damage(project: Folder) -> Path:
+    path = next(p for p in objects(project.cache) if p.read_bytes() == b"[0.0, 1.0, 2.0, 3.0, 4.0]")
+    flip(path, 5)
+    return path
+
+
+def test_ls_and_du(project: Folder) -> None:
+    keys = run(project)
+    rows = project.edgepipe("cache", "ls", "--json").json["records"]
+    assert {row["key"]: row["kind"] for row in rows} == {
+        keys["first"]: "numbers",
+        keys["last"]: "double",
+    }
+    assert all(row["runs"] == 1 and not row["pinned"] for row in rows)
+    text = project.edgepipe("cache", "ls").out
+    assert keys["first"][:12] in text
+    assert f"2 records in {project.cache}" in text
+    usage = project.edgepipe("cache", "du", "--json", EDGEPIPE_CACHE_SIZE="2 GB").json
+    assert usage["cap"] == 2 * 10**9
+    assert usage["size"] == sum(path.stat().st_size for path in objects(project.cache))
+    assert (usage["objects"], usage["records"]) == (len(objects(project.cache)), 2)
+    text = project.edgepipe("cache", "du", EDGEPIPE_CACHE_SIZE="2 GB").out
+    assert " of at most 2.00 GB in " in text
+    assert "numbers" in text
+
+
+def test_an_empty_cache(project: Folder) -> None:
+    assert "0 records in" in project.edgepipe("cache", "ls").out
+    assert project.edgepipe("cache", "du").code == 0
+    assert "all whole" in project.edgepipe("cache", "verify").out
+    assert project.edgepipe("cache", "gc").code == 0
+    assert project.edgepipe("cache", "pin").out == "nothing is pinned\n"
+    done = project.edgepipe("cache", "export", "x.tar")
+    assert (done.code, "nothing to export" in done.err) == (2, True)
+
+
+def test_verify_finds_damage_and_repairs_it(project: Folder) -> None:
+    keys = run(project)
+    done = project.edgepipe("cache", "verify")
+    assert done.code == 0
+    assert "2 records read: all whole" in done.out
+    path = damage(project)
+    done = project.edgepipe("cache", "verify")
+    assert done.code == 5
+    assert f"damaged object {path.parent.name}{path.name[:10]}" in done.out
+    assert f"  needed by numbers ({keys['first'][:12]})" in done.out
+    assert "cache verify --repair" in done.out
+    assert path.exists()
+    found = project.edgepipe("cache", "verify", "--json")
+    assert (found.code, found.json["whole"]) == (5, False)
+    assert [f["breaks"] for f in found.json["damaged"]] == [[keys["first"]]]
+    done = project.edgepipe("cache", "verify", "--repair")
+    assert done.code == 0
+    assert "repaired: 1 record dropped" in done.out
+    assert not path.exists()
+    assert "quarantine holds what was damaged" in project.edgepipe("cache", "du").out
+    assert project.edgepipe("cache", "verify").code == 0
+    assert run(project) == keys
+    assert project.trace() == ["first", "last", "first"]
+    assert wrong_names(project.cache) == []
+
+
+@pytest.mark.parametrize("how", ["missing object", "missing tree", "damaged record", "truncated"])
+def test_verify_finds_every_kind_of_damage(project: Folder, how: str) -> None:
+    keys = run(project)
+    if how == "damaged record":
+        flip(records(project.cache)[0], 100)
+    elif how == "truncated":
+        os.truncate(damage(project), 3)
+    else:
+        first = b"[{" if how == "missing tree" else b"[0"
+        next(p for p in objects(project.cache) if p.read_bytes().startswith(first)).unlink()
+    found = project.edgepipe("cache", "verify", "--json")
+    assert found.code == 5
+    what = {"missing tree": "missing object", "truncated": "damaged object"}.get(how, how)
+    assert {finding["what"] for finding in found.json["damaged"]} == {what}
+    done = project.edgepipe("cache", "verify", "--repair", "--json")
+    assert (done.code, done.json["whole"]) == (0, True)
+    assert len(done.json["dropped"]) >= 1
+    assert project.edgepipe("cache", "verify").code == 0
+    assert run(project) == keys
+
+
+def test_gc_frees_what_no_run_holds_and_says_so(project: Folder) -> None:
+    keep, more = run(project, 5), run(project, 6)
+    held = project.edgepipe("cache", "gc", "--json").json
+    assert (held["records"], held["kept_records"], held["held"]) == ([], 4, 4)
+    planned = project.edgepipe("cache", "gc", "--keep-runs", "1", "--dry-run")
+    assert planned.out.startswith("would free ")
+    assert len(records(project.cache)) == 4
+    done = project.edgepipe("cache", "gc", "--keep-runs", "1")
+    assert "freed " in done.out
+    assert "2 records, " in done.out
+    assert "kept 2 records" in done.out
+    names = {path.parent.name + path.name for path in records(project.cache)}
+    assert names == set(more.values())
+    assert run(project, 5) == keep
+    assert project.trace() == ["first", "last"] * 3
+
+
+def test_gc_to_a_size(project: Folder) -> None:
+    run(project)
+    done = project.edgepipe("cache", "gc", "--max-size", "1 B")
+    assert "that is more than 1 B: fewer --keep-runs, or unpin, to free more" in done.out
+    assert len(records(project.cache)) == 2
+    done = project.edgepipe("cache", "gc", "--max-size", "1 GB", "--keep-runs", "0")
+    assert "freed 0 B: 0 records, 0 objects" in done.out
+    assert project.edgepipe("cache", "gc", "--max-size", "1 B", "--keep-runs", "0").code == 0
+    assert records(project.cache) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["gc", "--max-size", "many"], "error: --max-size: 'many' is no size\n  write a number"),
+        (["gc", "--keep-runs", "-1"], "--keep-runs must be at least 0"),
+        (["pin", "nothing"], "has no node 'nothing'"),
+        (["unpin", "first"], "'first' is not pinned"),
+        (["export", "x.tar", "frist"], "did you mean 'first'?"),
+        (["import", "absent.tar"], "absent.tar: no such file or directory"),
+    ],
+)
+def test_wrong_arguments(project: Folder, arguments: list[str], message: str) -> None:
+    run(project)
+    done = project.edgepipe("cache", *arguments)
+    assert done.code in {1, 2}
+    assert message in done.err
+    assert "Traceback" not in done.err
+
+
+def test_pins_keep_results_for_good(project: Folder) -> None:
+    keys = run(project)
+    assert project.edgepipe("cache", "pin", "first").out == f"{keys['first'][:12]}  first\n"
+    assert project.edgepipe("cache", "pin", keys["last"][:10]).code == 0
+    project.edgepipe("cache", "gc", "--keep-runs", "0")
+    assert len(records(project.cache)) == 2
+    rows = project.edgepipe("cache", "ls", "--json").json["records"]
+    assert all(row["pinned"] for row in rows)
+    assert project.edgepipe("cache", "unpin", "first").out == "1 record unpinned\n"
+    assert project.edgepipe("cache", "unpin", keys["last"]).code == 0
+    project.edgepipe("cache", "gc", "--keep-runs", "0")
+    assert records(project.cache) == []
+
+
+def test_export_and_import_between_caches(project: Folder, tmp_path: Path) -> None:
+    keys = run(project)
+    done = project.edgepipe("cache", "export", "all.tar")
+    assert done.out.startswith("all.tar: 2 records, ")
+    one = project.edgepipe("cache", "export", "one.tar", "last", "--run", "last", "--json").json
+    assert one["records"] == 1
+    other = {"EDGEPIPE_CACHE": str(tmp_path / "other")}
+    done = project.edgepipe("cache", "import", "all.tar", **other)
+    assert "all right; 2 of the records are new here" in done.out
+    planned = project.edgepipe("plan", "p.yaml", "--check", "--json", **other)
+    assert planned.code == 0
+    again = project.edgepipe("run", "p.yaml", "--json", **other).json
+    assert {node["name"]: node["key"] for node in again["nodes"]} == keys
+    assert project.trace() == ["first", "last"]
+    assert project.edgepipe("cache", "import", "one.tar", "--json", **other).json["new"] == 0
+
+
+def test_the_verb_imports_no_framework_and_explains_itself(project: Folder) -> None:
+    done = project.edgepipe("cache", "--help")
+    assert done.code == 0
+    for action in ("ls", "du", "gc", "verify", "export", "import", "pin", "unpin"):
+        assert f"    {action} " in done.out
+    assert project.edgepipe("cache").code == 2

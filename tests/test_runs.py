@@ -1,0 +1,156 @@
+"""``edgepipe runs``: list, show, compare and remove."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from projects import Folder
+
+from edgepipe import runs
+from edgepipe.results import NodeResult, OutputResult, RunResult
+from edgepipe.rundiff import compare
+
+PIPELINE = """
+edgepipe: 1
+name: p
+stages:
+  first: {uses: numbers, with: {count: COUNT}}
+  last: {uses: double, in: {values: first}}
+"""
+
+
+def run(project: Folder, count: int) -> str:
+    project.write("p.yaml", PIPELINE.replace("COUNT", str(count)))
+    done = project.edgepipe("run", "p.yaml", "--json")
+    assert done.code == 0
+    return str(done.json["id"])
+
+
+def test_ls_shows_the_newest_first(project: Folder) -> None:
+    assert "no run is recorded in" in project.edgepipe("runs", "ls").out
+    ids = [run(project, 5), run(project, 5), run(project, 6)]
+    rows = project.edgepipe("runs", "ls", "--json").json["runs"]
+    assert [row["id"] for row in rows] == ids[::-1]
+    assert [(row["ran"], row["cached"], row["failed"]) for row in rows] == [
+        (2, 0, 0),
+        (0, 2, 0),
+        (2, 0, 0),
+    ]
+    assert {row["status"] for row in rows} == {"done"}
+    lines = project.edgepipe("runs", "ls").out.splitlines()
+    assert lines[0].split() == ["run", "status", "took", "ran", "cached", "failed"]
+    assert [line.split()[0] for line in lines[1:]] == ids[::-1]
+    (project.path / ".edgepipe" / "runs" / ids[0] / "run.json").write_text("{")
+    assert "unreadable" in project.edgepipe("runs", "ls").out
+
+
+def test_show_is_the_verb_show(project: Folder) -> None:
+    run(project, 5)
+    assert project.edgepipe("runs", "show").out == project.edgepipe("show").out
+    assert project.edgepipe("runs", "show", "--json").out == project.edgepipe("show", "--json").out
+
+
+def test_diff_of_two_real_runs(project: Folder) -> None:
+    first, second = run(project, 5), run(project, 6)
+    found = project.edgepipe("runs", "diff", first, second, "--json").json
+    assert (found["a"]["id"], found["b"]["id"]) == (first, second)
+    assert found["run"] == {}
+    node = found["nodes"]["first"]
+    assert node["params"] == {"count": {"a": 5, "b": 6}}
+    assert node["metrics"]["total"] == {"a": 10.0, "b": 15.0, "difference": 5.0, "unit": "number"}
+    assert node["metrics"]["share"]["unit"] == "fraction"
+    assert node["outputs"]["values"]["a"]["digest"] != node["outputs"]["values"]["b"]["digest"]
+    assert set(found["nodes"]["last"]["outputs"]) == {"values"}
+    text = project.edgepipe("runs", "diff", first, second).out
+    assert "5.00 %  6.00 %  +1.00 %" in " ".join(text.split("share")[1].split()).replace(
+        " % ", " %  "
+    )
+    same = project.edgepipe("runs", "diff", first, first).out
+    assert same.rstrip().endswith("2 nodes the same")
+
+
+def result(name: str, *nodes: NodeResult, **facts: Any) -> RunResult:
+    values = {"pipeline": "p", "file": "p.yaml", "started": "2026", "seconds": 1.0}
+    return RunResult(
+        **{**values, "status": "done", "seed": 1, "gates": (), **facts}, id=name, nodes=nodes
+    )
+
+
+def test_what_only_one_run_has() -> None:
+    out = OutputResult("Model", "ab" * 32, 1000)
+    a = result(
+        "a",
+        NodeResult("gone", "numbers", "ran", params={"x": {"y": 1}}),
+        NodeResult("same", "numbers", "ran", seconds=1.0, metrics={"m": 1.0}),
+        NodeResult(
+            "bench", "b", "ran", metrics={"latency": 0.002, "old": 1}, units={"latency": "s"}
+        ),
+        versions={"torch": "1"},
+    )
+    b = result(
+        "b",
+        NodeResult("same", "numbers", "cached", seconds=9.0, metrics={"m": 1.0}),
+        NodeResult("new", "numbers", "ran", outputs={"model": out}),
+        NodeResult("bench", "b", "ran", metrics={"latency": 0.001}, units={"latency": "s"}),
+        versions={"torch": "2"},
+        seed=2,
+    )
+    found = compare(a, b)
+    assert found["same"] == ["same"]
+    assert found["run"] == {"seed": {"a": 1, "b": 2}, "versions.torch": {"a": "1", "b": "2"}}
+    assert {name: node["status"] for name, node in found["nodes"].items()} == {
+        "gone": "only a",
+        "bench": "both",
+        "new": "only b",
+    }
+    assert found["nodes"]["gone"]["params"] == {
+        "uses": {"a": "numbers", "b": None},
+        "x.y": {"a": 1, "b": None},
+    }
+    latency = found["nodes"]["bench"]["metrics"]["latency"]
+    assert latency == {"a": 0.002, "b": 0.001, "difference": -0.001, "unit": "s"}
+    assert found["nodes"]["bench"]["metrics"]["old"]["difference"] is None
+    assert found["nodes"]["new"]["outputs"]["model"]["a"] is None
+
+
+def test_rm_removes_runs_and_gc_then_frees_what_they_held(project: Folder) -> None:
+    ids = [run(project, count) for count in (5, 6, 7)]
+    assert project.edgepipe("runs", "rm", ids[0], "--dry-run").out.startswith(ids[0])
+    assert len(runs.listed(project.path / ".edgepipe" / "runs")) == 3
+    done = project.edgepipe("runs", "rm", ids[0])
+    assert done.out == f"{ids[0]}\n1 run removed\n"
+    assert not (project.path / ".edgepipe" / "runs" / ids[0]).exists()
+    assert len(project.edgepipe("cache", "gc", "--json").json["records"]) == 2
+    assert project.edgepipe("runs", "rm", "--keep", "1", "--json").json["removed"] == [ids[1]]
+    assert runs.listed(project.path / ".edgepipe" / "runs") == [ids[2]]
+    assert project.edgepipe("runs", "rm", "--keep", "1").out == "0 runs removed\n"
+    assert project.edgepipe("plan", "p.yaml", "--check").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rm"], "say which runs to remove"),
+        (["rm", "x", "--keep", "1"], "say which runs to remove"),
+        (["rm", "--keep", "-1"], "--keep must be at least 0"),
+        (["rm", "absent"], "there is no run 'absent'"),
+        (["diff", "absent"], "there is no run 'absent'"),
+        (["show", "absent"], "there is no run 'absent'"),
+    ],
+)
+def test_wrong_arguments(project: Folder, arguments: list[str], message: str) -> None:
+    run(project, 5)
+    done = project.edgepipe("runs", *arguments)
+    assert done.code == 2
+    assert message in done.err
+
+
+def test_unfinished_runs_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "killed" / "logs").mkdir(parents=True)
+    (tmp_path / "done").mkdir()
+    (tmp_path / "done" / "run.json").write_text("{}")
+    assert runs.unfinished(tmp_path) == ["killed"]
+    assert runs.listed(tmp_path) == ["done"]
+    assert runs.unfinished(tmp_path / "absent") == []
