@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
+from edgepipe import manifests
 from edgepipe.errors import EdgepipeError, StageError
 from edgepipe.events import (
     GateChecked,
@@ -308,6 +309,7 @@ class Runner:
                 cpu_seconds=facts["cpu_seconds"],
                 peak_memory=int(facts["peak_memory"]),
                 created=time.time(),
+                manifests=manifests.publish(self.store, decision.manifests),
             )
             self.store.put_record(record)
             self.made[record.key] = record

@@ -21,7 +21,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -76,6 +76,8 @@ class Record:
     peak_memory: int
     created: float
     """Seconds since the epoch."""
+    manifests: Mapping[str, str] = field(default_factory=dict)
+    """Name → digest of an object that explains the key; see `edgepipe.manifests`."""
 
 
 class Store:
@@ -86,6 +88,10 @@ class Store:
 
     def _path(self, table: str, digest: str) -> Path:
         return self.root / table / digest[:2] / digest[2:]
+
+    def object_path(self, digest: str) -> Path:
+        """Where an object is, if it is there."""
+        return self._path("objects", digest)
 
     def staging(self) -> Path:
         """A new empty folder on the store's file system. Raises StoreError where it cannot be."""

@@ -36,10 +36,12 @@ FRAMEWORKS = {
 LAYERS = [
     {"cli", "__main__"},
     {"report", "runner", "executor", "worker"},
-    {"compiler", "gatecheck", "planner", "schema", "manual", "reference", "runs"},
-    {"config", "variables", "yamlparse", "key", "graph", "store", "project", "sources"},
-    {"spec", "stage", "kinds", "fingerprint", "filestate", "events", "results", "gates"},
-    {"yamltree", "units"},
+    {"compiler", "gatecheck", "planner", "schema", "manual", "reference", "runs", "estimate"},
+    {"config", "variables", "yamlparse", "key", "graph", "store", "project", "sources"}
+    | {"manifests", "remembered"},
+    {"spec", "stage", "kinds", "fingerprint", "filestate", "events", "results", "gates"}
+    | {"explain", "lastkeys", "reach"},
+    {"yamltree", "units", "modules", "pythonfile", "pythonnames", "pythonorder"},
     {"digest", "errors"},
 ]
 """From the top down: a module imports of its own layer or of lower ones."""
