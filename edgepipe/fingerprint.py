@@ -16,6 +16,7 @@ from pathlib import Path
 
 from edgepipe.digest import digest_file
 from edgepipe.errors import ConfigError
+from edgepipe.links import Linker
 from edgepipe.modules import Modules, Place
 from edgepipe.pythonfile import Unit, read_unit
 from edgepipe.reach import Walk
@@ -47,6 +48,7 @@ class Fingerprints:
     ) -> None:
         self.modules = Modules(roots, packages)
         self._units: dict[Path, Unit] = {}
+        self._linkers: dict[Path | None, Linker] = {}
         self._reached: dict[tuple[Path, Path, str | None], Reached] = {}
 
     def of(self, path: Path, root: Path) -> Code:
@@ -67,9 +69,10 @@ class Fingerprints:
         if identity not in self._reached:
             # A file that a parameter names finds what lies beside it; a stage does not.
             folder = path.parent if name is not None else None
-            walk = Walk(self.modules, self._unit, self._data, folder)
-            walk.start((path, root), name)
-            self._reached[identity] = Reached(walk.code(), frozenset(walk.foreign))
+            if folder not in self._linkers:
+                self._linkers[folder] = Linker(self.modules, self._unit, folder)
+            walk = Walk(self._linkers[folder], (path, root), name)
+            self._reached[identity] = Reached(walk.code(self._data), frozenset(walk.foreign))
         return self._reached[identity]
 
     def _unit(self, place: Place) -> Unit:

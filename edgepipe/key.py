@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import platform
 import sys
@@ -163,11 +164,26 @@ def requirements(node: GraphNode, world: World = HERE) -> dict[str, str]:
 
 def distribution_of(module: str, world: World = HERE) -> tuple[str, str] | None:
     """The distribution that holds a top-level module, and its version; None if there is none."""
-    for name in (module, *_distributions().get(module, ())):
+    version = world.version(_NAMED_OTHERWISE.get(module, module))
+    if version is not None:
+        return _NAMED_OTHERWISE.get(module, module), version
+    if importlib.util.find_spec(module) is None:
+        return None
+    for name in _distributions().get(module, ()):
         version = world.version(name)
         if version is not None:
             return name, version
     return None
+
+
+_NAMED_OTHERWISE = {
+    "PIL": "pillow",
+    "cv2": "opencv-python",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
+"""Modules that many use; of others, all distributions have to be looked through."""
 
 
 @functools.cache

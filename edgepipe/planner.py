@@ -181,6 +181,15 @@ class Planner:
         reason = "asked for" if fresh else self._reason(node, changes, causes, previous)
         return Decision(node, key, None, reason, resolved, previous, changes, causes, code.body)
 
+    def made_of(self, decision: Decision) -> dict[str, Any]:
+        """What a node's key is made of; an input that is not known yet is None."""
+        if decision.key is not None:
+            return dict(decision.key.made_of)
+        node, resolved = decision.node, decision.resolved
+        code = self._code_of(node, resolved)
+        made_of = parts_of(node, resolved, code.digest, {}, self.world, code.foreign)
+        return {**made_of, "inputs": dict.fromkeys(node.inputs)}
+
     def plan(self, fresh: frozenset[str] = frozenset()) -> list[Decision]:
         """Decide for all nodes, without running any."""
         decisions: dict[str, Decision] = {}

@@ -130,9 +130,9 @@ class _Reader:
     """What the imports that do nothing else bind to names."""
 
     def unit(self) -> Unit:
-        traits = Traits.of(self.tree, self.package)
         docstrings = _take_docstrings(self.tree)
         _drop_typing(self.tree)
+        traits = Traits.of(self.tree, self.package)
         _plain_literals(self.tree)
         body = [s for s in self.tree.body if not self._is_main(s)]
         imports = [i for s in body for i in imports_of(s, self.package, deep=False)]

@@ -14,7 +14,7 @@ Package = tuple[str, ...]
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _OPAQUE = {"globals", "locals", "eval", "exec", "__builtins__"}
 """As names: ``module.eval()`` is something else."""
-_EVERYWHERE = {"__subclasses__", "__globals__", "getmodule", "get_objects"}
+_EVERYWHERE = {"__globals__", "getmodule", "get_objects"}
 _DOCSTRINGS = {"__doc__", "getdoc", "use_attribute_docstrings", "cleandoc"}
 _RUNS = {"run_module", "run_path", "runpy", "-m"}
 _LOADS_FILES = {"spec_from_file_location", "SourceFileLoader", "run_path"}
@@ -41,6 +41,8 @@ class Traits:
     """It finds its own names by text."""
     everywhere: bool = False
     """It finds definitions of other modules without naming these."""
+    heirs: tuple[str, ...] = ()
+    """Modules of which it finds classes by what they derive from; empty text: of any."""
     loose: tuple[str, ...] = ()
     """Names that it may look up in any module that is loaded."""
     docstrings: bool = False
@@ -77,6 +79,7 @@ class Traits:
         return cls(
             opaque=bool(names & _OPAQUE) or "__dict__" in attributes or finds_modules,
             everywhere=bool(words & _EVERYWHERE) or by_text,
+            heirs=tuple(sorted(_heirs(tree, package))) if "__subclasses__" in words else (),
             loose=tuple(sorted(w for w in words if w.isidentifier())) if finds_modules else (),
             docstrings=bool(words & _DOCSTRINGS),
             runs=bool((words | texts) & _RUNS),
@@ -103,6 +106,17 @@ def _words(tree: ast.AST) -> tuple[set[str], set[str], set[str]]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             texts.add(node.value)
     return names, attributes, texts
+
+
+def _heirs(tree: ast.AST, package: Package) -> set[str]:
+    """Where the classes come from whose ``__subclasses__()`` are asked for."""
+    imported = {i.local: i.module for i in imports_of(tree, package, deep=True)}
+    asked = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr == "__subclasses__"
+    ]
+    return {imported.get(dotted(node).partition(".")[0], "") for node in asked} or {""}
 
 
 def _looks_up_by_text(tree: ast.AST) -> bool:

@@ -227,7 +227,8 @@ class Order:
             return True
         if isinstance(node, ast.Call):
             root = dotted(node.func).partition(".")[0]
-            if _tail(node.func) not in _CALLS or not self._is_quiet(root):
+            validates = root in self._classes and _tail(node.func) == "model_validate"
+            if not validates and (_tail(node.func) not in _CALLS or not self._is_quiet(root)):
                 return False
             return all(map(self._is_pure, [*node.args, *(k.value for k in node.keywords)]))
         if not isinstance(node, _EXPRESSIONS):

@@ -40,7 +40,7 @@ LAYERS = [
     {"config", "variables", "yamlparse", "key", "graph", "store", "project", "sources"}
     | {"manifests", "remembered"},
     {"spec", "stage", "kinds", "fingerprint", "filestate", "events", "results", "gates"}
-    | {"explain", "lastkeys", "reach"},
+    | {"explain", "lastkeys", "reach", "links"},
     {"yamltree", "units", "modules", "pythonfile", "pythonnames", "pythonorder"},
     {"digest", "errors"},
 ]

@@ -114,6 +114,8 @@ def compile_pipeline(options: argparse.Namespace) -> Compiled:
         graph = graph.until(options.until)
     planner = Planner(graph, kinds.roots, project)
     planner.check()
+    for warning in planner.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     return Compiled(graph, project, kinds, planner)
 
 
