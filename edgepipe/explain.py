@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from edgepipe.digest import canonical
+
 MOST = 3
 """How many changed definitions or files are named; of the others, only the number is said."""
 MOST_VALUE = 60
@@ -61,7 +63,7 @@ def changes(
     found: list[Change] = []
     for part in sorted({*old, *new}, key=_rank):
         before, after = old.get(part), new.get(part)
-        if before == after and type(before) is type(after):
+        if _same(before, after):
             continue
         if part == "code":
             found.append(_code(*read("code")))
@@ -74,6 +76,11 @@ def changes(
         else:
             found += _values(node, part, before, after)
     return found
+
+
+def _same(one: Any, two: Any) -> bool:
+    """Equal, and of equal types: 1, 1.0 and true are three values."""
+    return one == two and canonical(one) == canonical(two)
 
 
 _ORDER = (
@@ -100,7 +107,7 @@ def _values(node: str, part: str, old: Any, new: Any) -> Iterator[Change]:
     before, after = flat(old), flat(new)
     for path in sorted({*before, *after}):
         one, two = before.get(path, _ABSENT), after.get(path, _ABSENT)
-        if one == two and type(one) is type(two):
+        if one is not _ABSENT and two is not _ABSENT and _same(one, two):
             continue
         if (one is _ABSENT or one is None) and (two is _ABSENT or two is None):
             continue
@@ -134,7 +141,7 @@ def _plain(value: Any) -> Any:
 
 def flat(value: Any, path: str = "") -> dict[str, Any]:
     """A value's leaves by dotted path; a list is a leaf unless it holds mappings."""
-    if isinstance(value, Mapping) and value:
+    if isinstance(value, Mapping) and (value or not path):
         found: dict[str, Any] = {}
         for name, item in value.items():
             found |= flat(item, f"{path}.{name}" if path else str(name))

@@ -225,7 +225,7 @@ class _Collector:
         for place in self.modules.files_of(module, folder):
             self.take_whole(place)
             # What a package's __all__ names may be modules.
-            for name in self.unit(place).definitions.get("__all__", Fragment("")).names:
+            for name in self.unit(place).traits.exports:
                 self._load_module(f"{module}.{name}", folder)
 
     def _import(

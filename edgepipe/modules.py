@@ -56,7 +56,8 @@ class Modules:
     def below(self, pattern: str, folder: Path | None) -> Iterator[str]:
         """Modules that a dotted name with ``*`` in it may mean."""
         known = pattern.partition("*")[0].rpartition(".")[0]
-        for root in self.tops(known.partition(".")[0], folder) if known else ():
+        own = [root for root in self.roots if root not in self._packages]
+        for root in self.tops(known.partition(".")[0], folder) if known else own:
             start = root.joinpath(*known.split("."))
             for path in sorted(start.rglob("*.py")):
                 parts = path.relative_to(root).with_suffix("").parts

@@ -121,7 +121,7 @@ class Planner:
         A file that was written and then put back counts: the stage may have read it in between.
 
         Returns:
-            Dotted parameters; ``code FILE:DEFINITION`` for code.
+            Dotted parameters; ``its code (FILE:DEFINITION, …)`` for code.
         """
         node, before = decision.node, decision.resolved
         edited = bool(self.fingerprints.edited())
@@ -135,7 +135,8 @@ class Planner:
         if edited:
             code = self._reach(node, now, fingerprints).code
             differ = explain.differences(json.loads(decision.code), code)
-            found += [f"code {name}" for names in differ.values() for name in names]
+            if names := [name for part in differ.values() for name in part]:
+                found.append(f"its code ({explain.few(names)})")
         return found
 
     def resolved(self, node: GraphNode) -> Resolved:

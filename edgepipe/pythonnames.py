@@ -49,6 +49,8 @@ class Traits:
     """It reads docstrings."""
     runs: bool = False
     """It starts modules as programs."""
+    exports: tuple[str, ...] = ()
+    """What its ``__all__`` lists."""
     up: int = -1
     """It looks for files beside itself, so many folders up; -1: it does not."""
     resources: tuple[str, ...] = ()
@@ -83,6 +85,7 @@ class Traits:
             loose=tuple(sorted(w for w in words if w.isidentifier())) if finds_modules else (),
             docstrings=bool(words & _DOCSTRINGS),
             runs=bool((words | texts) & _RUNS),
+            exports=tuple(sorted(_exports(tree))),
             up=max(up, 0) if reads_files else -1,
             resources=tuple(sorted(resources)),
             texts=tuple(sorted(t for t in texts if 1 < len(t) < 200)) if reads_files else (),
@@ -106,6 +109,16 @@ def _words(tree: ast.AST) -> tuple[set[str], set[str], set[str]]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             texts.add(node.value)
     return names, attributes, texts
+
+
+def _exports(tree: ast.Module) -> set[str]:
+    statements = [s for s in tree.body if any(_last(n) == "__all__" for n in ast.walk(s))]
+    return {
+        node.value
+        for statement in statements
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
 
 
 def _heirs(tree: ast.AST, package: Package) -> set[str]:
@@ -293,29 +306,27 @@ def references(statement: ast.AST, bound: set[str], package: Package = ()) -> se
     waiting: list[ast.AST] = [statement]
     while waiting:
         node = waiting.pop()
-        chain = dotted(node)
-        if chain:
+        if chain := dotted(node):
             found.add(chain)
             continue
         if isinstance(node, ast.Global):
             found.update(node.names)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             text = node.value
-            if text.isidentifier():
-                found.add(text)
-            elif len(text) < 200 and any(name in text for name in known):
-                found |= _in_annotation(text)
+            if len(text) < 200 and any(name in text for name in known):
+                waiting += _expression(text)
         waiting += ast.iter_child_nodes(node)
     return {name for name in found if name.partition(".")[0] in known}
 
 
-def _in_annotation(text: str) -> set[str]:
-    """Names in a text that is an expression, as forward references in annotations are."""
+def _expression(text: str) -> list[ast.AST]:
+    """A text that is an expression, as forward references in annotations are."""
     try:
-        tree = ast.parse(text, mode="eval")
+        tree = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, RecursionError):
-        return set()
-    return {name for node in ast.walk(tree) if (name := dotted(node))}
+        return []
+    # A constant in a text means nothing more.
+    return [] if isinstance(tree, ast.Constant) else [tree]
 
 
 def dotted(node: ast.AST) -> str:

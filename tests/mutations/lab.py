@@ -194,6 +194,8 @@ class Lab:
         path = (project or self.project) / pipeline
         options = argparse.Namespace(pipeline=path, set=[], cache=self.root / "cache", until=None)
         compiled = compile_pipeline(options)
+        # What was put back after another test is not read by each that follows.
+        compiled.planner.files.save()
         if self.world is HERE:
             return cast("Planner", compiled.planner)
         return Planner(compiled.graph, compiled.kinds.roots, compiled.project, self.world)
