@@ -1,6 +1,7 @@
 """Remembers what was found out about files, as long as their stat does not change.
 
-Kept in one JSON file that can be lost at any time: what it held is then found out again.
+Kept in one JSON file that can be lost at any time: what it held is then found out again. It
+carries a digest of itself, so that a damaged one is never believed.
 """
 
 from __future__ import annotations
@@ -10,16 +11,29 @@ import json
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from edgepipe.digest import digest_file, digest_value
+from blake3 import blake3
+
+from edgepipe.digest import digest_bytes, digest_file, digest_value
 from edgepipe.errors import ConfigError
 
-_VERSION = 1
+_VERSION = 2
 _RACY_NS = 50_000_000
 """A file changed this recently could change again within the same time stamp."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A folder's files, or a file, as they were found at one time."""
+
+    files: dict[str, str]
+    """Digest of each file by posix path; of a file alone under ``.``."""
+    stamp: str
+    """Changes whenever a file is written, even where its content ends as it was."""
 
 
 class FileState:
@@ -28,6 +42,7 @@ class FileState:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.damaged = False
+        """The file was there and could not be used."""
         self._facts: dict[str, Any] | None = None
         self._changed = False
 
@@ -37,25 +52,17 @@ class FileState:
 
     def tree(self, path: Path) -> dict[str, str]:
         """Digest of each file of a folder, by posix path; of a file alone under ``.``."""
-        if not path.is_dir():
-            return {".": self.digest(path)}
+        return self.look(path).files
+
+    def look(self, path: Path) -> Seen:
+        """Read a folder's files, or a file. Raises ConfigError where it cannot be read."""
         files: dict[str, str] = {}
-        above: dict[Path, frozenset[str]] = {}
-        for folder, folders, names in os.walk(path, onerror=_refuse, followlinks=True):
-            # A stage reads through links too; one that leads back up would never end.
-            real = os.path.realpath(folder)
-            parents = above.get(Path(folder).parent, frozenset())
-            if real in parents:
-                folders.clear()
-                continue
-            above[Path(folder)] = parents | {real}
-            folders.sort()
-            base = Path(folder)
-            if not folders and not names:
-                files[base.relative_to(path).as_posix() + "/"] = ""
-            for name in sorted(names):
-                files[(base / name).relative_to(path).as_posix()] = self.digest(base / name)
-        return files
+        stamp = blake3()
+        for name, place, info in _walk(str(path.absolute())):
+            files[name] = self._find("digest", place, info, digest_file) if info else ""
+            state = (info.st_ino, info.st_size, info.st_mtime_ns) if info else ()
+            stamp.update(f"{name}\0{state}\0".encode("utf-8", "surrogateescape"))
+        return Seen(files, str(stamp.hexdigest()))
 
     def fact(self, what: str, path: Path, find: Callable[[Path], Any]) -> Any:
         """What ``find(path)`` gives, plain data, remembered under ``what``."""
@@ -63,46 +70,98 @@ class FileState:
             info = path.stat()
         except OSError as error:
             _refuse(error)
+        return self._find(what, str(path.absolute()), info, find)
+
+    def forget(self, what: str, path: Path) -> None:
+        """Let a fact be found out again."""
+        self._load().pop(f"{what}:{path.absolute()}", None)
+
+    def _find(self, what: str, path: str, info: os.stat_result, find: Callable[[Path], Any]) -> Any:
         if not stat.S_ISREG(info.st_mode):
             raise ConfigError(f"{path} is no regular file", "take it out of the folder")
         state = [info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns]
-        name = f"{what}:{path.absolute()}"
+        name = f"{what}:{path}"
         known = self._load().get(name)
         if isinstance(known, list) and len(known) == 2 and known[0] == state:
             return known[1]
         try:
-            value = find(path)
+            value = find(Path(path))
+            after = Path(path).stat()
         except OSError as error:
             _refuse(error)
-        if time.time_ns() - max(info.st_mtime_ns, info.st_ctime_ns) > _RACY_NS:
+        settled = [after.st_ino, after.st_size, after.st_mtime_ns, after.st_ctime_ns] == state
+        # The time of the last change is the kernel's; the other one is anybody's.
+        if settled and time.time_ns() - info.st_ctime_ns > _RACY_NS:
             self._load()[name] = [state, value]
             self._changed = True
         return value
 
     def save(self) -> None:
         """Write what is new, by one rename; a full disk or a read-only folder is no error here."""
-        if not self._changed:
+        if not self._changed and not self.damaged:
             return
-        body = json.dumps({"version": _VERSION, "facts": self._load()})
+        facts = json.dumps(self._load()).encode()
+        head = json.dumps({"version": _VERSION, "digest": digest_bytes("facts", facts)}).encode()
         temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-        with contextlib.suppress(OSError):
+        try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(body, encoding="utf-8")
+            temporary.write_bytes(head + b"\n" + facts)
             temporary.rename(self.path)
             self._changed = False
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
     def _load(self) -> dict[str, Any]:
         if self._facts is None:
             self._facts = {}
             try:
-                value = json.loads(self.path.read_bytes())
+                head, _, facts = self.path.read_bytes().partition(b"\n")
+                value = json.loads(head)
                 if value["version"] == _VERSION:
-                    self._facts = dict(value["facts"])
+                    self._facts = self._checked(value["digest"], facts)
+                elif not isinstance(value["version"], int):
+                    self.damaged = True
             except FileNotFoundError:
                 pass
             except (OSError, ValueError, TypeError, KeyError):
                 self.damaged = True
         return self._facts
+
+    def _checked(self, digest: str, facts: bytes) -> dict[str, Any]:
+        if digest_bytes("facts", facts) != digest:
+            self.damaged = True
+            return {}
+        return dict(json.loads(facts))
+
+
+def _walk(path: str) -> Iterator[tuple[str, str, os.stat_result | None]]:
+    """Each file below a folder: its name there, its path, its stat. An empty folder has none.
+
+    Links are followed, since a stage reads through them too; one that leads back up would never
+    end, and is left out.
+    """
+    try:
+        info = Path(path).stat()
+        if not stat.S_ISDIR(info.st_mode):
+            yield ".", path, info
+            return
+        waiting = [("", path, frozenset({(info.st_dev, info.st_ino)}))]
+        while waiting:
+            above, folder, parents = waiting.pop()
+            with os.scandir(folder) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+            if not entries:
+                yield above or "./", folder, None
+            for entry in entries:
+                name = f"{above}{entry.name}"
+                info = entry.stat()
+                if not stat.S_ISDIR(info.st_mode):
+                    yield name, entry.path, info
+                elif (identity := (info.st_dev, info.st_ino)) not in parents:
+                    waiting.append((f"{name}/", entry.path, parents | {identity}))
+    except OSError as error:
+        _refuse(error)
 
 
 def _refuse(error: OSError) -> NoReturn:

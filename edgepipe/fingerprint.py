@@ -1,41 +1,55 @@
 """What code a stage depends on, found without importing it.
 
-From the file of a stage, imports are followed, wherever in the code they stand, as long as they
-lead into the same folders of stages, or into the user's project; what is installed counts by its
-version instead. Of each file every definition is digested as its syntax tree, so that comments,
-docstrings, layout and the order of definitions do not matter.
+From the file of a stage, names are followed from definition to definition and from file to file,
+as long as they lead into the same packages of stages, or into the user's project; what is
+installed counts by its version instead. A file that is imported counts by what runs when it is,
+and by those of its definitions that something refers to. Where code hides what it refers to
+(``from x import *``, ``import_module(name)``, a module handed about as a value), all that it
+could mean counts.
 """
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgepipe.digest import digest_bytes
-from edgepipe.errors import ConfigError, Problem, Where
+from edgepipe.digest import digest_file
+from edgepipe.errors import ConfigError
+from edgepipe.links import Linker
+from edgepipe.modules import Modules, Place
+from edgepipe.pythonfile import Unit, read_unit
+from edgepipe.reach import Walk
 
 Code = Mapping[str, str]
 """``FILE:DEFINITION`` → digest; the file relative to the root that it was imported from."""
 
 
 @dataclass(frozen=True)
-class Unit:
-    """One source file: its definitions' digests, and what it imports (absolute, dotted)."""
+class Reached:
+    """What one stage, or one piece of the user's code, depends on."""
 
-    definitions: Mapping[str, str]
-    imports: tuple[str, ...]
+    code: Code
+    foreign: frozenset[str]
+    """Top-level modules that its code imports from elsewhere, those of Python left out."""
 
 
 class Fingerprints:
-    """Fingerprints of code below some folders; every file is read once."""
+    """Fingerprints of code below some folders; every file is read once.
 
-    def __init__(self, roots: Sequence[Path]) -> None:
-        self.roots = tuple(roots)
+    Args:
+        roots: folders from which modules are imported.
+        packages: for those of the roots that hold more than one's own code (such as
+            ``site-packages``), the names of the packages to look into.
+    """
+
+    def __init__(
+        self, roots: Sequence[Path], packages: Mapping[Path, frozenset[str]] | None = None
+    ) -> None:
+        self.modules = Modules(roots, packages)
         self._units: dict[Path, Unit] = {}
-        self._roots: dict[tuple[str, Path], Path | None] = {}
-        self._files_of: dict[tuple[str, Path], tuple[tuple[Path, Path], ...]] = {}
+        self._linkers: dict[Path | None, Linker] = {}
+        self._reached: dict[tuple[Path, Path, str | None], Reached] = {}
 
     def of(self, path: Path, root: Path) -> Code:
         """Digest the code that the file ``path``, imported from the folder ``root``, reaches.
@@ -43,116 +57,48 @@ class Fingerprints:
         Raises:
             ConfigError: a file cannot be read or parsed.
         """
-        code: dict[str, str] = {}
-        waiting, seen = [(path, root)], {path}
-        while waiting:
-            file, base = waiting.pop()
-            unit = self._unit(file, base)
-            name = file.relative_to(base).as_posix()
-            code |= {f"{name}:{part}": digest for part, digest in unit.definitions.items()}
-            for module in unit.imports:
-                for found in self._resolve(module, file.parent):
-                    if found[0] not in seen:
-                        seen.add(found[0])
-                        waiting.append(found)
-        return dict(sorted(code.items()))
+        return self.reach(path, root).code
 
-    def _unit(self, path: Path, root: Path) -> Unit:
+    def reach(self, path: Path, root: Path, name: str | None = None) -> Reached:
+        """The same, and what it needs from elsewhere; of one definition of the file, or of all.
+
+        Raises:
+            ConfigError: a file cannot be read or parsed.
+        """
+        identity = (path, root, name)
+        if identity not in self._reached:
+            # A file that a parameter names finds what lies beside it; a stage does not.
+            folder = path.parent if name is not None else None
+            if folder not in self._linkers:
+                self._linkers[folder] = Linker(self.modules, self._unit, folder)
+            walk = Walk(self._linkers[folder], (path, root), name)
+            self._reached[identity] = Reached(walk.code(self._data), frozenset(walk.foreign))
+        return self._reached[identity]
+
+    def _unit(self, place: Place) -> Unit:
+        path, root = place
         if path not in self._units:
-            self._units[path] = read_unit(path, root)
+            self._units[path] = self._read(path, path.relative_to(root).parts[:-1])
         return self._units[path]
 
-    def _resolve(self, module: str, folder: Path) -> tuple[tuple[Path, Path], ...]:
-        """The files that importing a dotted name runs: the module's and its packages'."""
-        top = module.partition(".")[0]
-        if (top, folder) not in self._roots:
-            self._roots[top, folder] = self._root(top, folder)
-        root = self._roots[top, folder]
-        if root is None:
-            return ()
-        if (module, root) not in self._files_of:
-            self._files_of[module, root] = tuple(_files(module, root))
-        return self._files_of[module, root]
+    def _read(self, path: Path, package: tuple[str, ...]) -> Unit:
+        return read_unit(path, package)
 
-    def _root(self, top: str, folder: Path) -> Path | None:
-        for root in dict.fromkeys((*self.roots, folder)):
-            if (root / top).is_dir() or (root / f"{top}.py").is_file():
-                return root
-        return None
+    def _data(self, path: Path) -> str:
+        try:
+            return digest_file(path)
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _files(module: str, root: Path) -> Iterator[tuple[Path, Path]]:
-    place = root
-    for part in module.split("."):
-        place /= part
-        for file in (place / "__init__.py", place.with_suffix(".py")):
-            if file.is_file():
-                yield file, root
-
-
-def read_unit(path: Path, root: Path) -> Unit:
-    """Parse one file. Raises ConfigError with the place where it is not Python."""
-    try:
-        tree = ast.parse(path.read_bytes(), filename=str(path))
-    except (SyntaxError, ValueError) as error:
-        line = getattr(error, "lineno", 1) or 1
-        where = Where(str(path), line, getattr(error, "offset", 1) or 1)
-        raise ConfigError(Problem(f"this is not Python: {error}", "", where)) from None
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    package = path.relative_to(root).parent.parts
-    imports = tuple(sorted(set(_imports(tree, package))))
-    return Unit(_definitions(tree), imports)
-
-
-def _imports(tree: ast.Module, package: tuple[str, ...]) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            parts = package[: len(package) - node.level + 1] if node.level else ()
-            base = ".".join((*parts, *((node.module,) if node.module else ())))
-            for alias in node.names:
-                yield f"{base}.{alias.name}" if base else alias.name
-        elif isinstance(node, ast.Call):
-            yield from _import_call(node)
-
-
-def _import_call(node: ast.Call) -> Iterator[str]:
-    """``importlib.import_module("a.b")`` with the name written out."""
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-    if name in {"import_module", "__import__"} and node.args:
-        first = node.args[0]
-        if isinstance(first, ast.Constant) and isinstance(first.value, str):
-            yield first.value
-
-
-def _definitions(tree: ast.Module) -> dict[str, str]:
-    """Digests of top-level functions and classes by name; of all else together, in its order."""
-    for node in ast.walk(tree):
-        _drop_docstring(node)
-    found: dict[str, list[str]] = {}
-    rest = []
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found.setdefault(node.name, []).append(ast.dump(node))
-        else:
-            rest.append(ast.dump(node))
-    if rest:
-        found["<module>"] = rest
-    return {name: digest_bytes("code", "\n".join(d).encode())[:32] for name, d in found.items()}
-
-
-def _drop_docstring(node: ast.AST) -> None:
-    body = getattr(node, "body", None)
-    if not isinstance(body, list):
-        return
-    # Any bare constant does nothing: a docstring, or one below an attribute.
-    kept = [
-        item
-        for item in body
-        if not (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))
-    ]
-    if len(kept) != len(body):
-        empty: list[ast.stmt] = [] if isinstance(node, ast.Module) else [ast.Pass()]
-        node.body = kept or empty  # type: ignore[attr-defined]
+def joined(*codes: Code) -> dict[str, str]:
+    """All of several fingerprints; what two of them call alike and is not alike counts twice."""
+    found: dict[str, str] = {}
+    for code in codes:
+        for name, digest in code.items():
+            free, number = name, 1
+            while found.setdefault(free, digest) != digest:
+                number += 1
+                file, _, part = name.rpartition(":")
+                free = f"{file} ({number}):{part}"
+    return dict(sorted(found.items()))

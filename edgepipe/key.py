@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +20,9 @@ from edgepipe.graph import GraphNode
 from edgepipe.sources import Resolved
 
 VERSION = 1
-"""Changes when the engine changes what a stage is given."""
+"""Changes when the worker gives a stage something else. What a stage imports of the engine
+(`edgepipe.stage`) is part of its code and needs no change here."""
+PYTHON = ".".join(platform.python_version_tuple()[:2])
 
 
 @dataclass(frozen=True)
@@ -28,54 +31,6 @@ class Key:
 
     digest: str
     made_of: Mapping[str, Any]
-
-
-def key_of(node: GraphNode, resolved: Resolved, code: str, inputs: Mapping[str, str]) -> Key:
-    """The key of a node.
-
-    Args:
-        node: the node.
-        resolved: its parameters.
-        code: digest of the code that it reaches (`code_digest`).
-        inputs: input port → digest of the tree that feeds it.
-
-    Raises:
-        ConfigError: a distribution that the stage requires is not installed.
-    """
-    made_of = {
-        "version": VERSION,
-        "kind": node.kind.name,
-        "code": code,
-        "params": resolved.for_key,
-        "contents": resolved.contents,
-        "inputs": dict(inputs),
-        "requires": requirements(node),
-        "python": ".".join(platform.python_version_tuple()[:2]),
-    }
-    if node.stage.seeded:
-        made_of["seed"] = node.seed
-    if node.stage.measures:
-        made_of["machine"] = machine()
-    return Key(digest_value("key", made_of), made_of)
-
-
-def code_digest(code: Code) -> tuple[str, bytes]:
-    """One digest for a fingerprint, and the bytes that it digests."""
-    body = canonical(dict(code))
-    return digest_bytes("code", body), body
-
-
-def requirements(node: GraphNode) -> dict[str, str]:
-    """Installed versions of what a stage requires."""
-    versions = {}
-    for name in node.stage.needs():
-        version = installed(name)
-        if version is None:
-            message = f"{node.kind.name} requires {name}, which is not installed"
-            hint = f"install it: pip install {name}   (edgepipe doctor shows all)"
-            raise ConfigError(Problem(message, hint, node.place))
-        versions[name] = version
-    return versions
 
 
 @functools.cache
@@ -111,28 +66,126 @@ def _cpu() -> str:
     return ", ".join(f"{name} {found[name]}" for name in sorted(found))
 
 
-def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """What differs between two keys' data, a line each: ``params.temperature: 4.0 → 3.0``."""
-    for path in sorted({*_flat(old), *_flat(new)}):
-        before, after = _flat(old).get(path), _flat(new).get(path)
-        if before != after:
-            head = path.split(".")[0]
-            if head in {"code", "contents", "inputs"}:
-                yield f"{path} changed"
-            elif before is None:
-                yield f"{path}: {after!r} is new"
-            elif after is None:
-                yield f"{path}: {before!r} is gone"
-            else:
-                yield f"{path}: {before!r} → {after!r}"
+@dataclass(frozen=True)
+class World:
+    """What a key depends on beside the project. Handed in, so that a test can be elsewhere."""
+
+    machine: Callable[[], Mapping[str, Any]]
+    """What a measurement depends on."""
+    version: Callable[[str], str | None]
+    """The version of an installed distribution; None if it is not installed."""
+    environment: Callable[[GraphNode], str | None]
+    """Digest of the lock of the environment that a node runs in; None for the engine's own."""
 
 
-def _flat(value: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(value, Mapping):
-        flat: dict[str, Any] = {}
-        for name, item in value.items():
-            flat |= _flat(item, f"{path}.{name}" if path else str(name))
-        return flat
-    if isinstance(value, list | tuple):
-        return {path: list(value)}
-    return {path: value}
+def _own_environment(node: GraphNode) -> None:
+    return None
+
+
+HERE = World(machine, installed, _own_environment)
+"""This process, on this machine."""
+
+
+def key_of(
+    node: GraphNode,
+    resolved: Resolved,
+    code: str,
+    inputs: Mapping[str, str],
+    world: World = HERE,
+    foreign: Mapping[str, str] | None = None,
+) -> Key:
+    """The key of a node.
+
+    Args:
+        node: the node.
+        resolved: its parameters.
+        code: digest of the code that it reaches (`code_digest`).
+        inputs: input port → digest of the tree that feeds it.
+        world: what else there is.
+        foreign: versions of what the user's code imports.
+
+    Raises:
+        ConfigError: a distribution that the stage requires is not installed.
+    """
+    made_of = parts_of(node, resolved, code, inputs, world, foreign)
+    return Key(digest_value("key", made_of), made_of)
+
+
+def parts_of(
+    node: GraphNode,
+    resolved: Resolved,
+    code: str,
+    inputs: Mapping[str, str],
+    world: World = HERE,
+    foreign: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """What a key digests; see `key_of`."""
+    made_of: dict[str, Any] = {
+        "version": VERSION,
+        "kind": node.kind.name,
+        "code": code,
+        "params": resolved.for_key,
+        "contents": resolved.contents,
+        "inputs": dict(inputs),
+        "requires": {**(foreign or {}), **requirements(node, world)},
+        "python": PYTHON,
+    }
+    if node.stage.seeded:
+        made_of["seed"] = node.seed
+    if node.stage.measures:
+        made_of["machine"] = dict(world.machine())
+    if (environment := world.environment(node)) is not None:
+        made_of["environment"] = environment
+    return made_of
+
+
+def code_digest(code: Code) -> tuple[str, bytes]:
+    """One digest for a fingerprint, and the bytes that it digests."""
+    body = canonical(dict(code))
+    return digest_bytes("code", body), body
+
+
+def requirements(node: GraphNode, world: World = HERE) -> dict[str, str]:
+    """Installed versions of what a stage requires.
+
+    Raises:
+        ConfigError: something is not installed.
+    """
+    versions = {}
+    for name in node.stage.needs():
+        version = world.version(name)
+        if version is None:
+            message = f"{node.kind.name} requires {name}, which is not installed"
+            hint = f"install it: pip install {name}   (edgepipe doctor shows all)"
+            raise ConfigError(Problem(message, hint, node.place))
+        versions[name] = version
+    return versions
+
+
+def distribution_of(module: str, world: World = HERE) -> tuple[str, str] | None:
+    """The distribution that holds a top-level module, and its version; None if there is none."""
+    version = world.version(_NAMED_OTHERWISE.get(module, module))
+    if version is not None:
+        return _NAMED_OTHERWISE.get(module, module), version
+    if importlib.util.find_spec(module) is None:
+        return None
+    for name in _distributions().get(module, ()):
+        version = world.version(name)
+        if version is not None:
+            return name, version
+    return None
+
+
+_NAMED_OTHERWISE = {
+    "PIL": "pillow",
+    "cv2": "opencv-python",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
+"""Modules that many use; of others, all distributions have to be looked through."""
+
+
+@functools.cache
+def _distributions() -> Mapping[str, list[str]]:
+    return {name: sorted(set(found)) for name, found in metadata.packages_distributions().items()}

@@ -7,6 +7,7 @@ stages are the files below its ``plugins`` folder. ``FAMILY/NAME.py`` holds the 
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -133,6 +134,11 @@ class Kinds:
 
 def packages() -> tuple[Path, ...]:
     """Folders of the installed packages of stages, found without importing them."""
+    return _packages(tuple(sys.path))
+
+
+@functools.cache
+def _packages(path: tuple[str, ...]) -> tuple[Path, ...]:
     found = []
     for entry in sorted(entry_points(group=GROUP), key=lambda e: e.value):
         spec = importlib.util.find_spec(entry.value)

@@ -8,12 +8,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgepipe import explain, manifests
 from edgepipe.errors import ConfigError, Problem
+from edgepipe.explain import Change
 from edgepipe.filestate import FileState
-from edgepipe.fingerprint import Fingerprints, Unit, read_unit
+from edgepipe.fingerprint import Fingerprints, Reached, joined
 from edgepipe.graph import Graph, GraphNode
-from edgepipe.key import Key, changes, code_digest, key_of, requirements
+from edgepipe.key import (
+    HERE,
+    Key,
+    World,
+    code_digest,
+    distribution_of,
+    key_of,
+    parts_of,
+    requirements,
+)
+from edgepipe.kinds import packages
+from edgepipe.lastkeys import LastKeys
 from edgepipe.project import Project
+from edgepipe.remembered import RememberingFingerprints
 from edgepipe.sources import Resolved, resolve
 from edgepipe.store import Record, Store
 
@@ -28,25 +42,62 @@ class Decision:
     record: Record | None
     """Its result, if it is cached."""
     reason: str
-    """Why it runs; empty if it is cached."""
+    """Why it runs, in one line; empty if it is cached."""
     resolved: Resolved
     previous: Record | None = None
     """The record of the node's last run, whatever it was made of."""
+    changes: tuple[Change, ...] = ()
+    """What is not as it was in the last run."""
+    causes: tuple[str, ...] = ()
+    """The nodes among its inputs that run, so that their content is not known."""
+    code: bytes = b"{}"
+    """The code's manifest."""
+
+    @property
+    def manifests(self) -> Mapping[str, bytes]:
+        """What its record keeps so that a later change can be explained; see `manifests`."""
+        files = self.resolved.files.items()
+        return {"code": self.code} | {f"contents.{p}": manifests.body(f) for p, f in files}
+
+
+@dataclass(frozen=True)
+class _Code:
+    """The code of one kind with one choice of the user's code."""
+
+    digest: str
+    body: bytes
+    foreign: Mapping[str, str]
+    """Versions of what the user's code imports."""
 
 
 class Planner:
     """Decisions for the nodes of one graph."""
 
-    def __init__(self, graph: Graph, kinds_roots: tuple[Path, ...], project: Project) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        kinds_roots: tuple[Path, ...],
+        project: Project,
+        world: World = HERE,
+    ) -> None:
         self.graph = graph
         self.project = project
+        self.world = world
         self.store = Store(project.cache)
         self.files = FileState(project.state / "files.json")
-        self.fingerprints = _RememberingFingerprints((*kinds_roots, project.root), self.files)
+        self._roots = (*kinds_roots, project.root)
+        self.fingerprints = self._fingerprints()
         self.last = LastKeys(project.state / "last.json", _name(graph.path, project.root))
         self._resolved: dict[str, Resolved] = {}
-        self._code: dict[tuple[str, ...], str] = {}
-        self.code_bodies: dict[str, bytes] = {}
+        self._code: dict[tuple[str, ...], _Code] = {}
+        self._manifests: dict[str, Mapping[str, Any] | None] = {}
+        self._versions: dict[frozenset[str], Mapping[str, str]] = {}
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was wrong with the project's state; a run makes it again."""
+        damaged = [s.path for s in (self.files, self.last) if s.damaged]
+        return [f"{path} was damaged: what it held is found out again" for path in damaged]
 
     def check(self) -> None:
         """Find everything that nodes need: files, code, distributions.
@@ -54,31 +105,57 @@ class Planner:
         Raises:
             ConfigError: with all that is not there.
         """
-        problems: list[Problem] = []
+        problems: dict[Problem, None] = {}
         for node in self.graph.nodes.values():
             try:
                 self._code_of(node, self.resolved(node))
-                requirements(node)
+                requirements(node, self.world)
             except ConfigError as error:
-                problems += [p for p in error.problems if p not in problems]
+                problems |= dict.fromkeys(error.problems)
         if problems:
-            raise ConfigError(problems)
+            raise ConfigError(list(problems))
 
     def changed(self, decision: Decision) -> list[str]:
-        """Parameters whose files are others now than when the node was decided on."""
-        node, before = decision.node, decision.resolved.contents
-        now = self._resolve(node).contents
-        return [name for name in before if now.get(name) != before[name]]
+        """What a node depends on and was written since it was decided on.
+
+        A file that was written and then put back counts: the stage may have read it in between.
+
+        Returns:
+            Dotted parameters; ``its code (FILE:DEFINITION, …)`` for code.
+        """
+        node, before = decision.node, decision.resolved
+        edited = bool(self.fingerprints.edited())
+        fingerprints = self._fingerprints() if edited else self.fingerprints
+        now = self._resolve(node, fingerprints)
+        found = [
+            name
+            for name, digest in before.contents.items()
+            if now.contents.get(name) != digest or now.stamps.get(name) != before.stamps.get(name)
+        ]
+        if edited:
+            code = self._reach(node, now, fingerprints).code
+            differ = explain.differences(json.loads(decision.code), code)
+            if names := [name for part in differ.values() for name in part]:
+                found.append(f"its code ({explain.few(names)})")
+        return found
 
     def resolved(self, node: GraphNode) -> Resolved:
         """A node's parameters with the user's files and code found."""
         if node.name not in self._resolved:
-            self._resolved[node.name] = self._resolve(node)
+            self._resolved[node.name] = self._resolve(node, self.fingerprints)
         return self._resolved[node.name]
 
-    def _resolve(self, node: GraphNode) -> Resolved:
-        root = self.project.root
-        return resolve(node.stage, node.tree, root, self.files, self.fingerprints)
+    def _resolve(self, node: GraphNode, fingerprints: Fingerprints) -> Resolved:
+        return resolve(node.stage, node.tree, self.project.root, self.files, fingerprints)
+
+    def _fingerprints(self) -> RememberingFingerprints:
+        names: dict[Path, frozenset[str]] = {}
+        for package in packages():
+            names[package.parent] = names.get(package.parent, frozenset()) | {package.name}
+        # A package may stand in the project that is worked on: all of that is the user's own.
+        own = {self.project.root, *self.project.plugins}
+        names = {root: found for root, found in names.items() if root not in own}
+        return RememberingFingerprints(self._roots, names, self.files)
 
     def decide(self, node: GraphNode, inputs: Mapping[str, str], fresh: bool = False) -> Decision:
         """Look a node up.
@@ -89,15 +166,30 @@ class Planner:
             fresh: run it whatever the store holds.
         """
         resolved = self.resolved(node)
-        previous = self._previous(node.name)
+        code = self._code_of(node, resolved)
         unknown = [source.node for port, source in node.inputs.items() if port not in inputs]
-        if unknown:
-            reason = f"its input {', '.join(dict.fromkeys(unknown))} runs"
-            return Decision(node, None, None, reason, resolved, previous)
-        key = key_of(node, resolved, self._code_of(node, resolved), inputs)
-        record = None if fresh else self.store.record(key.digest)
-        reason = "" if record else self._reason(key, previous, fresh)
-        return Decision(node, key, record, reason, resolved, previous)
+        causes = tuple(dict.fromkeys(unknown))
+        key = record = None
+        if not unknown:
+            key = key_of(node, resolved, code.digest, inputs, self.world, code.foreign)
+            record = None if fresh else self.store.record(key.digest)
+        if key is not None and record is not None:
+            is_last = self.last.get(node.name) in {key.digest, None}
+            previous = record if is_last else self._previous(node.name)
+            return Decision(node, key, record, "", resolved, previous, code=code.body)
+        previous = self._previous(node.name)
+        changes = self._changes(node, resolved, code, inputs, previous)
+        reason = "asked for" if fresh else self._reason(node, changes, causes, previous)
+        return Decision(node, key, None, reason, resolved, previous, changes, causes, code.body)
+
+    def made_of(self, decision: Decision) -> dict[str, Any]:
+        """What a node's key is made of; an input that is not known yet is None."""
+        if decision.key is not None:
+            return dict(decision.key.made_of)
+        node, resolved = decision.node, decision.resolved
+        code = self._code_of(node, resolved)
+        made_of = parts_of(node, resolved, code.digest, {}, self.world, code.foreign)
+        return {**made_of, "inputs": dict.fromkeys(node.inputs)}
 
     def plan(self, fresh: frozenset[str] = frozenset()) -> list[Decision]:
         """Decide for all nodes, without running any."""
@@ -111,87 +203,81 @@ class Planner:
             decisions[name] = self.decide(node, inputs, name in fresh)
         return list(decisions.values())
 
-    def _code_of(self, node: GraphNode, resolved: Resolved) -> str:
-        identity = (node.kind.name, *resolved.code.values())
+    def _code_of(self, node: GraphNode, resolved: Resolved) -> _Code:
+        identity = (node.kind.name, *resolved.code.values(), *sorted(resolved.foreign))
         if identity not in self._code:
-            code = {**self.fingerprints.of(node.kind.path, node.kind.root), **resolved.code}
-            self._code[identity], body = code_digest(code)
-            self.code_bodies[self._code[identity]] = body
+            reached = self._reach(node, resolved, self.fingerprints)
+            digest, body = code_digest(reached.code)
+            self._code[identity] = _Code(digest, body, self._versions_of(reached.foreign))
         return self._code[identity]
+
+    def _reach(self, node: GraphNode, resolved: Resolved, fingerprints: Fingerprints) -> Reached:
+        """All code of a node; of what is installed, what the user's own code imports."""
+        kind = node.kind
+        stage = fingerprints.reach(kind.path, kind.root)
+        code = joined(stage.code, resolved.code) if resolved.code else stage.code
+        # A stage of a package says itself what it requires.
+        foreign = stage.foreign if kind.plugin else frozenset()
+        return Reached(code, foreign | resolved.foreign)
+
+    def _versions_of(self, modules: frozenset[str]) -> Mapping[str, str]:
+        if modules not in self._versions:
+            found = (distribution_of(module, self.world) for module in sorted(modules))
+            self._versions[modules] = dict(pair for pair in found if pair is not None)
+        return self._versions[modules]
 
     def _previous(self, name: str) -> Record | None:
         key = self.last.get(name)
         return None if key is None else self.store.record(key, whole=False)
 
-    def _reason(self, key: Key, previous: Record | None, fresh: bool) -> str:
-        if fresh:
-            return "asked for"
+    def _changes(
+        self,
+        node: GraphNode,
+        resolved: Resolved,
+        code: _Code,
+        inputs: Mapping[str, str],
+        previous: Record | None,
+    ) -> tuple[Change, ...]:
         if previous is None:
-            return "never run"
-        found = list(changes(previous.made_of, key.made_of))
-        if not found:
+            return ()
+        before = previous.made_of
+        # An input that is not known yet is no change yet.
+        known = {
+            **{p: d for p, d in before.get("inputs", {}).items() if p in node.inputs},
+            **inputs,
+        }
+        made_of = parts_of(node, resolved, code.digest, known, self.world, code.foreign)
+
+        def read(name: str) -> tuple[explain.Manifest, explain.Manifest]:
+            files = resolved.files.get(name.removeprefix("contents."))
+            now = json.loads(code.body) if name == "code" else files
+            return self._manifest(previous.manifests.get(name)), now
+
+        sources = {port: source.node for port, source in node.inputs.items()}
+        return tuple(explain.changes(node.name, before, made_of, read, sources))
+
+    def _manifest(self, digest: str | None) -> Mapping[str, Any] | None:
+        if digest is not None and digest not in self._manifests:
+            self._manifests[digest] = manifests.read(self.store, digest)
+        return self._manifests.get(digest) if digest else None
+
+    def _reason(
+        self,
+        node: GraphNode,
+        changes: tuple[Change, ...],
+        causes: tuple[str, ...],
+        previous: Record | None,
+    ) -> str:
+        texts = [change.text for change in changes]
+        if causes:
+            texts.insert(explain.MOST - 1, f"its input {explain.few(causes)} runs")
+        if texts:
+            more = f"; {len(texts) - explain.MOST} more" if len(texts) > explain.MOST else ""
+            return "; ".join(texts[: explain.MOST]) + more
+        if previous is not None:
             return "its result is no longer in the cache"
-        return "; ".join(found[:3]) + (f"; {len(found) - 3} more" if len(found) > 3 else "")
-
-
-class LastKeys:
-    """The key that each node of a pipeline had last: only for saying what changed."""
-
-    def __init__(self, path: Path, pipeline: str) -> None:
-        self.path = path
-        self.pipeline = pipeline
-        self._all: dict[str, Any] = {}
-        try:
-            value = json.loads(path.read_bytes())
-            self._all = value if isinstance(value, dict) else {}
-        except (OSError, ValueError):
-            self._all = {}
-        keys = self._all.get(pipeline)
-        self._keys: dict[str, str] = dict(keys) if isinstance(keys, dict) else {}
-        self._changed = False
-
-    def get(self, node: str) -> str | None:
-        """The last key of a node, if it is known."""
-        key = self._keys.get(node)
-        return key if isinstance(key, str) else None
-
-    def set(self, node: str, key: str) -> None:
-        """Remember a node's key; `save` writes it."""
-        self._changed |= self._keys.get(node) != key
-        self._keys[node] = key
-
-    def save(self) -> None:
-        """Write by one rename; losing this file loses explanations only."""
-        if not self._changed:
-            return
-        self._all[self.pipeline] = self._keys
-        temporary = self.path.with_suffix(".tmp")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(self._all), encoding="utf-8")
-            temporary.rename(self.path)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-
-
-class _RememberingFingerprints(Fingerprints):
-    """Fingerprints that parse a file again only when it changed."""
-
-    def __init__(self, roots: tuple[Path, ...], files: FileState) -> None:
-        super().__init__(roots)
-        self._files = files
-
-    def _unit(self, path: Path, root: Path) -> Unit:
-        def find(path: Path) -> dict[str, Any]:
-            unit = read_unit(path, root)
-            return {"definitions": dict(unit.definitions), "imports": list(unit.imports)}
-
-        if path not in self._units:
-            # The package decides what relative imports mean.
-            package = ".".join(path.relative_to(root).parts[:-1])
-            fact = self._files.fact(f"unit {package}", path, find)
-            self._units[path] = Unit(fact["definitions"], tuple(fact["imports"]))
-        return self._units[path]
+        known = self.last.get(node.name) is not None
+        return "its last result is no longer in the cache" if known else "never run"
 
 
 def _name(path: Path, root: Path) -> str:

@@ -6,23 +6,20 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from edgepipe import manifests
 from edgepipe.graph import GraphNode
-from edgepipe.key import Key
 from edgepipe.planner import Decision
 from edgepipe.results import NodeResult, OutputResult
 from edgepipe.stage import Artifact, Metrics
 from edgepipe.store import Output, Record, Store, Tree
 
 
-def publish(
-    store: Store, node: GraphNode, key: Key, folder: Path, facts: Mapping[str, float]
-) -> Record:
+def publish(store: Store, decision: Decision, folder: Path, facts: Mapping[str, float]) -> Record:
     """Move a node's outputs into the store and write its record, last.
 
     Args:
         store: where to.
-        node: the node.
-        key: what its outputs depend on.
+        decision: of the node.
         folder: holds a folder for each output port.
         facts: ``seconds``, ``cpu_seconds`` and ``peak_memory`` of the run.
 
@@ -30,6 +27,8 @@ def publish(
         StoreError: the disk is full, or an output holds something else than regular files.
         StageError: metrics cannot be read.
     """
+    node, key = decision.node, decision.key
+    assert key is not None
     outputs: dict[str, Output] = {}
     metrics: dict[str, float] = {}
     for port, type_ in node.stage.outputs.items():
@@ -47,6 +46,7 @@ def publish(
         cpu_seconds=facts["cpu_seconds"],
         peak_memory=int(facts["peak_memory"]),
         created=time.time(),
+        manifests=manifests.publish(store, decision.manifests),
     )
     store.put_record(record)
     return record

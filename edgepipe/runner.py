@@ -276,15 +276,13 @@ class Runner:
             self._publish(self.running[name], data)
 
     def _publish(self, place: Workplace, facts: Mapping[str, float]) -> None:
-        decision = place.decision
-        node, key = decision.node, decision.key
-        assert key is not None
+        decision, node = place.decision, place.decision.node
         try:
             if changed := self.planner.changed(decision):
                 message = f"the files of {', '.join(changed)} changed while the node read them"
                 raise StageError(message, "run again: the result would be of neither")
             with self.store.using():
-                record = publish(self.store, node, key, place.staging / "out", facts)
+                record = publish(self.store, decision, place.staging / "out", facts)
                 self.root.add(record.key)
         except EdgepipeError as error:
             self._broke(node.name, error.problems[0])

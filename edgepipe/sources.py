@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from edgepipe.errors import ConfigError, Problem
-from edgepipe.filestate import FileState, tree_digest
-from edgepipe.fingerprint import Fingerprints
+from edgepipe.filestate import FileState, Seen, tree_digest
+from edgepipe.fingerprint import Fingerprints, Reached, joined
 from edgepipe.stage import SourceCode, SourcePath, Stage
 from edgepipe.yamltree import Node
 
@@ -35,6 +36,12 @@ class Resolved:
     """``FILE:DEFINITION`` → digest, of the user's code that parameters name."""
     paths: tuple[Path, ...]
     """The user's files and folders."""
+    files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Dotted parameter → file below it → digest of its content."""
+    stamps: Mapping[str, str] = field(default_factory=dict)
+    """Dotted parameter → a text that changes whenever a file below it is written."""
+    foreign: frozenset[str] = frozenset()
+    """Top-level modules that the user's code imports and that are installed."""
 
 
 def resolve(
@@ -53,24 +60,49 @@ def resolve(
         ConfigError: something that is named is not there, with its place.
     """
     plain = stage.model_dump(mode="json", by_alias=True)
+    if not _may_be_marked(type(stage)):
+        return Resolved(plain, plain, {}, {}, ())
     worker = stage.model_dump(mode="json", by_alias=True)
-    contents: dict[str, str] = {}
+    seen: dict[str, Seen] = {}
     code: dict[str, str] = {}
+    foreign: set[str] = set()
     paths: list[Path] = []
     for loc, marker, value in marked(stage):
         found = _find(marker, str(value), tree.at(loc), root)
         if isinstance(found, Problem):
             raise ConfigError(found)
         if isinstance(marker, SourcePath):
-            contents[".".join(map(str, loc))] = tree_digest(files.tree(Path(found.text)))
+            seen[".".join(map(str, loc))] = files.look(Path(found.text))
             paths.append(Path(found.text))
             _replace(plain, loc, None)
         else:
-            if found.file is not None:
-                code |= fingerprints.of(found.file, root)
+            for reached in _reached(found, root, fingerprints):
+                code = joined(code, reached.code)
+                foreign |= reached.foreign
             _replace(plain, loc, found.text)
         _replace(worker, loc, found.text)
-    return Resolved(plain, worker, contents, code, tuple(paths))
+    return Resolved(
+        plain,
+        worker,
+        {name: tree_digest(found.files) for name, found in seen.items()},
+        code,
+        tuple(paths),
+        {name: found.files for name, found in seen.items()},
+        {name: found.stamp for name, found in seen.items()},
+        frozenset(foreign),
+    )
+
+
+def _reached(found: _Found, root: Path, fingerprints: Fingerprints) -> Iterator[Reached]:
+    """What the code that a parameter names depends on."""
+    if found.file is not None:
+        yield fingerprints.reach(found.file, root, found.name)
+    elif found.module:
+        places = fingerprints.modules.files_of(found.module, root)
+        for path, base in places:
+            yield fingerprints.reach(path, base, found.name)
+        if not places:
+            yield Reached({}, frozenset({found.module.partition(".")[0]}))
 
 
 def missing(stage: Stage, tree: Node, root: Path) -> Iterator[Problem]:
@@ -87,6 +119,9 @@ class _Found:
 
     text: str
     file: Path | None = None
+    module: str = ""
+    name: str = ""
+    """Of the code that is named, in the file or the module."""
 
 
 def _find(marker: SourcePath | SourceCode, value: str, node: Node, root: Path) -> _Found | Problem:
@@ -120,15 +155,15 @@ def _code(prefix: str, value: str, folder: Path, root: Path, node: Node) -> _Fou
             hint = f"code that a pipeline names is below {root}"
             return Problem(f"{place} is outside the project", hint, node.where)
         inside = real.relative_to(home)
-        return _Found(f"{prefix}{inside.as_posix()}:{name}", root / inside)
+        return _Found(f"{prefix}{inside.as_posix()}:{name}", root / inside, "", name)
     base = root.joinpath(*parts)
     for file in (base.with_suffix(".py"), base / "__init__.py"):
         if file.is_file():
-            return _Found(value, file)
+            return _Found(value, file, "", name)
     if importlib.util.find_spec(parts[0]) is None:
         hint = f"it is neither below {root} nor installed"
         return Problem(f"there is no module {place}", hint, node.where)
-    return _Found(value)
+    return _Found(value, None, place, name)
 
 
 def marked(model: BaseModel, loc: Loc = ()) -> Iterator[tuple[Loc, Any, Any]]:
@@ -141,6 +176,28 @@ def marked(model: BaseModel, loc: Loc = ()) -> Iterator[tuple[Loc, Any, Any]]:
                 yield from marked(leaf, inner)
             elif marker is not None and leaf is not None:
                 yield inner, marker, leaf
+
+
+@functools.cache
+def _may_be_marked(model: type[BaseModel]) -> bool:
+    """Whether a parameter of such a model, or of one in it, can name files or code."""
+    waiting: list[Any] = [model]
+    known: set[int] = set()
+    while waiting:
+        part = waiting.pop()
+        if id(part) in known:
+            continue
+        known.add(id(part))
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            for info in part.model_fields.values():
+                if _marker(info.annotation, info.metadata) is not None:
+                    return True
+                waiting.append(info.annotation)
+        waiting += typing.get_args(part)
+        # What may be anything may be a model.
+        if part is Any or part is BaseModel:
+            return True
+    return False
 
 
 def _leaves(value: Any, loc: Loc) -> Iterator[tuple[Loc, Any]]:

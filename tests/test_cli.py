@@ -128,7 +128,7 @@ def test_plan_and_run_and_plan_again(mini: Folder) -> None:
     assert mini.edgepipe("plan", "mini.yaml", "--check").code == 0
     changed = mini.edgepipe("plan", "mini.yaml", "--set", "numbers.with.start=1", "--json").json
     assert changed["runs"] == 5
-    assert changed["nodes"][0]["reason"] == "params.start: 0.0 → 1.0"
+    assert changed["nodes"][0]["reason"] == "numbers.with.start: 0.0 → 1.0"
     assert changed["nodes"][0]["seconds"] > 0
     partly = mini.edgepipe("plan", "mini.yaml", "--set", "double.matrix.factor=[2, 4]").out
     assert partly.endswith("3 cached, 2 to run\n")
@@ -458,10 +458,10 @@ def test_a_plugin_is_found_checked_cached_and_run_again_after_an_edit(project: F
     path.write_text(path.read_text().replace("n / self.by", "n / self.by + 0"))
     planned = project.edgepipe("plan", "p.yaml", "--json").json
     assert [node["status"] for node in planned["nodes"]] == ["cached", "runs"]
-    assert planned["nodes"][1]["reason"] == "code changed"
-    helper = project.path / "plugins/_arithmetic.py"
-    helper.write_text(helper.read_text().replace("ZERO = 0.0", "ZERO = 0"))
-    # All that reach the helper's helper run again.
+    assert planned["nodes"][1]["reason"] == "code: mine/halve.py:Halve"
+    helper = project.path / "plugins/_values.py"
+    helper.write_text(helper.read_text().replace("json.dumps(value)", "json.dumps([*value])"))
+    # All that reach the helper run again.
     assert project.edgepipe("plan", "p.yaml", "--json").json["runs"] == 2
 
 

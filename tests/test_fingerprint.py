@@ -16,6 +16,7 @@ from helper import scaled
 from family._near import near
 
 FACTOR = 2
+TEXT = json.dumps([])
 
 
 class Stage:
@@ -44,7 +45,7 @@ FILES = {
     "deep/er.py": "ZERO = 0\n\n\ndef value(x):\n    return x + ZERO\n",
     "late.py": "import importlib\n\n\ndef later(x):\n    return importlib.import_module('loaded').x\n",
     "loaded.py": "x = 1\n",
-    "json.py": "shadow = 1\n",
+    "json.py": "shadow = 1\n\n\ndef dumps(x):\n    return shadow\n",
 }
 
 Edit = Callable[[str, str, str], None]
@@ -103,17 +104,17 @@ def test_edits_that_change_nothing_keep_it(root: Path, name: str, old: str, new:
 @pytest.mark.parametrize(
     ("name", "old", "new", "changed"),
     [
-        ("family/stage.py", "FACTOR = 2", "FACTOR = 3", "family/stage.py:<module>"),
+        ("family/stage.py", "FACTOR = 2", "FACTOR = 3", "family/stage.py:FACTOR"),
         ("family/stage.py", "b=1", "b=2", "family/stage.py:other"),
         ("family/stage.py", "size: int = 3", "size: int = 4", "family/stage.py:Stage"),
         ("family/stage.py", "size: int", "size: float", "family/stage.py:Stage"),
         ("family/stage.py", "later(near)", "later(-near)", "family/stage.py:Stage"),
         ("helper.py", "value(x)", "value(x) * 2", "helper.py:scaled"),
-        ("deep/er.py", "ZERO = 0", "ZERO = 1", "deep/er.py:<module>"),
+        ("deep/er.py", "ZERO = 0", "ZERO = 1", "deep/er.py:ZERO"),
         ("deep/er.py", "x + ZERO", "x - ZERO", "deep/er.py:value"),
-        ("family/_near.py", "1", "2", "family/_near.py:<module>"),
-        ("loaded.py", "1", "True", "loaded.py:<module>"),
-        ("json.py", "1", "1.0", "json.py:<module>"),
+        ("family/_near.py", "1", "2", "family/_near.py:near"),
+        ("loaded.py", "1", "True", "loaded.py:x"),
+        ("json.py", "1", "1.0", "json.py:shadow"),
     ],
 )
 def test_edits_that_change_something_change_it(
@@ -143,13 +144,13 @@ def test_definitions_of_one_name_all_count(root: Path) -> None:
 
 def test_relative_imports(root: Path) -> None:
     edit(root, "family/stage.py", "from family._near import near", "from ._near import near")
-    edit(root, "deep/er.py", "ZERO = 0", "from . import zero\nfrom .. import loaded\nZERO = 0")
+    edit(root, "deep/er.py", "ZERO = 0", "from . import zero\nfrom .zero import z\nZERO = z")
     (root / "deep/zero.py").write_text("z = 0\n")
-    assert {"family/_near.py:<module>", "deep/zero.py:<module>"} <= of(root).keys()
+    assert {"family/_near.py:near", "deep/zero.py:z"} <= of(root).keys()
 
 
 def test_a_package_counts_by_its_init_and_the_module_that_is_imported(root: Path) -> None:
-    (root / "deep/__init__.py").write_text("setting = 1\n")
+    (root / "deep/__init__.py").write_text("print('setting')\n")
     (root / "deep/beside.py").write_text("x = 1\n")
     names = of(root)
     assert "deep/__init__.py:<module>" in names
@@ -179,3 +180,189 @@ def test_what_is_no_python_is_an_error_with_its_place(root: Path, body: str) -> 
 def test_what_cannot_be_read_is_an_error(root: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         Fingerprints([root]).of(root / "absent.py", root)
+
+
+def reached(tmp_path: Path, files: dict[str, str]) -> set[str]:
+    """What ``stage.py`` reaches among some files."""
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return set(Fingerprints([tmp_path]).of(tmp_path / "stage.py", tmp_path))
+
+
+TWO = "def one():\n    return 1\n\n\ndef two():\n    return 2\n"
+BOTH = {"m.py:one", "m.py:two"}
+
+
+@pytest.mark.parametrize(
+    ("stage", "names"),
+    [
+        ("from m import one\none()\n", {"m.py:one"}),
+        ("import m\nm.one()\n", {"m.py:one"}),
+        ("import m as n\nn.two()\n", {"m.py:two"}),
+        ("def f():\n    from m import two\n    return two()\n", {"m.py:two"}),
+        ("try:\n    from m import one\nexcept ImportError:\n    one = None\none\n", {"m.py:one"}),
+        ("from m import *\n", BOTH),
+        ("import m\nx = m\n", BOTH),
+        ("import m\ngetattr(m, 'o' + 'ne')\n", BOTH),
+        ("import m\nvars(m)\n", BOTH),
+        ("import importlib\nimportlib.import_module('m')\n", BOTH),
+        ("__import__('m').one()\n", BOTH),
+        ("import importlib\nimportlib.import_module(f'm{1:.0s}')\n", BOTH),
+        ("import sys\nARGS = [sys.executable, '-m', 'm']\n", BOTH),
+        ("import runpy\nrunpy.run_module('m')\n", BOTH),
+        ("import m\n", set()),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from m import one\n", set()),
+        ("import m\nclass C(m.one):\n    pass\n", {"m.py:one"}),
+        ("import m\n@m.two\ndef f():\n    pass\n", {"m.py:two"}),
+        ("import m\ndef f(x=m.one):\n    pass\n", {"m.py:one"}),
+        ("import m\ndef f(x: 'm.one') -> None:\n    pass\n", {"m.py:one"}),
+    ],
+)
+def test_of_a_helper_the_definitions_that_are_meant_count(
+    tmp_path: Path, stage: str, names: set[str]
+) -> None:
+    found = reached(tmp_path, {"stage.py": stage, "m.py": TWO})
+    assert {name for name in found if name.startswith("m.py:")} == names
+
+
+@pytest.mark.parametrize(
+    ("module", "always"),
+    [
+        ("def one():\n    return 1\n", False),
+        ("ONE = [1, {'a': (2, -3)}]\n", False),
+        ("from functools import cache\n@cache\ndef one():\n    return 1\n", False),
+        ("import other\n@other.register\ndef one():\n    return 1\n", True),
+        ("import other\nclass One(other.Base):\n    pass\n", True),
+        ("class Base:\n    def __init_subclass__(cls):\n        ALL.append(cls)\nALL = []\n", True),
+        ("ONE = open('x')\n", True),
+        ("def one(x=print()):\n    return 1\n", True),
+        ("def one():\n    return 1\ndef one():\n    return 2\n", True),
+        ("ONE = 1\nONE += 1\n", True),
+        ("D = {}\nD['a'] = 1\nONE = D['a']\n", True),
+        ("def f():\n    D['a'] = 1\nD = {}\nf()\nONE = D['a']\n", True),
+        ("if True:\n    ONE = 1\n", True),
+    ],
+)
+def test_what_importing_does_counts_though_nothing_names_it(
+    tmp_path: Path, module: str, always: bool
+) -> None:
+    found = reached(tmp_path, {"stage.py": "import m\n", "m.py": module})
+    assert any(name.startswith("m.py:") for name in found) is always
+
+
+def test_the_place_of_what_has_one_counts(tmp_path: Path) -> None:
+    text = "import r\n\n\n@r.add\ndef one():\n    return 1\n\n\n@r.add\ndef two():\n    return 2\n"
+    head, one, two = text.split("\n\n\n")
+    (tmp_path / "stage.py").write_text(text)
+    first = Fingerprints([tmp_path]).of(tmp_path / "stage.py", tmp_path)
+    (tmp_path / "stage.py").write_text(f"{head}\n\n\n{two}\n\n\n{one}\n")
+    second = Fingerprints([tmp_path]).of(tmp_path / "stage.py", tmp_path)
+    assert {name for name in first if first[name] != second[name]} == {"stage.py:<module>"}
+
+
+def test_packages_hand_names_on(tmp_path: Path) -> None:
+    found = reached(
+        tmp_path,
+        {
+            "stage.py": "from pkg import api, thing\napi.one()\nthing()\n",
+            "pkg/__init__.py": "from pkg import _impl as api\nfrom ._impl import two as thing\nprint()\n",
+            "pkg/_impl.py": TWO,
+        },
+    )
+    assert "pkg/_impl.py:two" in found
+    assert "pkg/_impl.py:one" in found
+    assert "pkg/__init__.py:<module>" in found
+
+
+def test_star_brings_the_modules_that_a_package_lists(tmp_path: Path) -> None:
+    files = {"pkg/__init__.py": "__all__ = ['m']\n", "pkg/m.py": "import os\nos.umask(0)\n"}
+    found = reached(tmp_path, {"stage.py": "from pkg import *\n", **files})
+    assert "pkg/m.py:<module>" in found
+
+
+def test_namespace_packages(tmp_path: Path) -> None:
+    found = reached(
+        tmp_path, {"stage.py": "import ns.deep.m\nns.deep.m.one()\n", "ns/deep/m.py": TWO}
+    )
+    assert "ns/deep/m.py:one" in found
+    assert "ns/deep/m.py:two" not in found
+
+
+def test_a_name_that_is_there_twice_counts_twice(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "m.py").write_text(f"def one():\n    return '{folder}'\n")
+    (tmp_path / "a/stage.py").write_text("from m import one\none()\n")
+
+    def code() -> dict[str, str]:
+        roots = [tmp_path / "a", tmp_path / "b"]
+        return dict(Fingerprints(roots).of(tmp_path / "a/stage.py", tmp_path / "a"))
+
+    before = code()
+    (tmp_path / "b/m.py").write_text("def one():\n    return 'c'\n")
+    assert code() != before
+    (tmp_path / "b/m.py").unlink()
+    assert {name for name in code() if name.startswith("m.py")} == {"m.py:one"}
+
+
+def test_a_family_may_have_the_name_of_a_package(tmp_path: Path) -> None:
+    files = {"convert/onnx.py": "x = 1\n", "convert/other.py": "import onnx\nonnx.load\n"}
+    reached(tmp_path, {"stage.py": "", **files})
+    prints = Fingerprints([tmp_path])
+    assert not any(
+        name.startswith("convert/onnx.py")
+        for name in prints.of(tmp_path / "convert/other.py", tmp_path)
+    )
+    assert prints.reach(tmp_path / "convert/other.py", tmp_path).foreign == {"onnx"}
+
+
+@pytest.mark.parametrize(
+    ("code", "read"),
+    [
+        ("Path(__file__).parent / 'a.json'", {"a.json"}),
+        ("Path(__file__).with_name(f'{x}.json')", {"a.json", "b.json", "deep/c.json"}),
+        ("(Path(__file__).parent / 'deep').iterdir()", {"deep/c.json"}),
+        ("Path(__file__).parent.glob('*.txt')", {"t.txt"}),
+        ("os.path.join(os.path.dirname(__file__), 'a.json')", {"a.json"}),
+        ("importlib.resources.files('pkg').joinpath('t.txt')", {"t.txt"}),
+        ("pkgutil.get_data(__package__, 'a.json')", {"a.json"}),
+        ("Path('a.json')", set()),
+    ],
+)
+def test_files_beside_the_code_that_reads_them(tmp_path: Path, code: str, read: set[str]) -> None:
+    head = "import importlib.resources, os, pkgutil\nfrom pathlib import Path\n"
+    for name in ("a.json", "b.json", "t.txt", "deep/c.json"):
+        (tmp_path / "pkg" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "pkg" / name).write_text(name)
+    found = reached(
+        tmp_path,
+        {
+            "stage.py": "from pkg.m import f\nf()\n",
+            "pkg/__init__.py": "",
+            "pkg/m.py": f"{head}\n\ndef f(x=0):\n    return {code}\n",
+        },
+    )
+    data = {n.removeprefix("pkg/").removesuffix(":<data>") for n in found if n.endswith(":<data>")}
+    assert data == read
+
+
+def test_docstrings_count_where_they_are_read(tmp_path: Path) -> None:
+    def code(docstring: str, use: str) -> dict[str, str]:
+        text = f'"""{docstring}"""\n\n\ndef f():\n    return {use}\n'
+        (tmp_path / "stage.py").write_text(text)
+        return dict(Fingerprints([tmp_path]).of(tmp_path / "stage.py", tmp_path))
+
+    assert code("A", "__doc__") != code("B", "__doc__")
+    assert code("A", "1") == code("B", "1")
+
+
+def test_classes_found_by_what_they_derive_from(tmp_path: Path) -> None:
+    own = "class Base:\n    pass\n\n\nclass Heir(Base):\n    pass\n"
+    found = reached(
+        tmp_path, {"stage.py": "from m import Base\nBase.__subclasses__()\n", "m.py": own}
+    )
+    assert "m.py:Heir" in found
+    (tmp_path / "stage.py").write_text("import lib, m\nlib.Base.__subclasses__()\n")
+    assert "m.py:Heir" not in Fingerprints([tmp_path]).of(tmp_path / "stage.py", tmp_path)

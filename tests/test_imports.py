@@ -36,11 +36,13 @@ FRAMEWORKS = {
 LAYERS = [
     {"cli", "__main__", "launcher"},
     {"report", "runner", "executor", "worker", "jobs", "ledger", "queues", "publishing", "machine"},
-    {"compiler", "planner", "rundiff", "schema", "manual", "reference", "runs"},
+    {"compiler", "planner", "rundiff", "schema", "manual", "reference", "runs", "estimate"},
     {"expansion", "wiring", "families", "gatecheck"},
-    {"config", "variables", "yamlparse", "key", "graph", "store", "project", "sources"},
-    {"spec", "stage", "kinds", "fingerprint", "filestate", "events", "results", "gates"},
-    {"yamltree", "units"},
+    {"config", "variables", "yamlparse", "key", "graph", "store", "project", "sources"}
+    | {"manifests", "remembered"},
+    {"spec", "stage", "kinds", "fingerprint", "filestate", "events", "results", "gates"}
+    | {"explain", "lastkeys", "reach", "links"},
+    {"yamltree", "units", "modules", "pythonfile", "pythonnames", "pythonorder"},
     {"digest", "errors", "noop"},
 ]
 """From the top down: a module imports of its own layer or of lower ones."""

@@ -10,7 +10,15 @@ import pytest
 from projects import GOLDEN, Compile, Folder
 
 from edgepipe.errors import ConfigError
-from edgepipe.key import changes, code_digest, key_of, machine, requirements
+from edgepipe.explain import changes
+from edgepipe.key import (
+    code_digest,
+    distribution_of,
+    installed,
+    key_of,
+    machine,
+    requirements,
+)
 from edgepipe.sources import Resolved
 
 PINNED = json.loads((GOLDEN / "digests" / "pinned.json").read_text(encoding="utf-8"))
@@ -94,19 +102,76 @@ def test_versions_of_what_a_stage_requires(compiled: Compile, project: Folder) -
     ("old", "new", "lines"),
     [
         ({"a": 1}, {"a": 1}, []),
-        ({"params": {"t": 4.0}}, {"params": {"t": 3.0}}, ["params.t: 4.0 → 3.0"]),
+        ({"params": {"t": 4.0}}, {"params": {"t": 3.0}}, ["n.with.t: 4.0 → 3.0"]),
+        ({"params": {"t": 4}}, {"params": {"t": 4.0}}, ["n.with.t: 4 → 4.0"]),
+        ({"params": {"t": True}}, {"params": {"t": 1}}, ["n.with.t: true → 1"]),
         ({"params": {}}, {"params": {"t": None}}, []),
-        ({"params": {}}, {"params": {"t": 3}}, ["params.t: 3 is new"]),
-        ({"params": {"t": 3}}, {"params": {}}, ["params.t: 3 is gone"]),
+        ({"params": {}}, {"params": {"t": 3}}, ["n.with.t: 3 is new"]),
+        ({"params": {"t": 3}}, {"params": {}}, ["n.with.t: 3 is gone"]),
         ({"code": "x"}, {"code": "y"}, ["code changed"]),
-        ({"inputs": {"a": "x"}}, {"inputs": {"a": "y"}}, ["inputs.a changed"]),
+        ({"inputs": {"a": "x"}}, {"inputs": {"a": "y"}}, ["input a (source) changed"]),
+        ({"inputs": {}}, {"inputs": {"a": "y"}}, ["input a (source) is connected now"]),
         (
             {"requires": {"torch": "1"}, "seed": 1},
             {"requires": {"torch": "2"}, "seed": 2},
-            ["requires.torch: '1' → '2'", "seed: 1 → 2"],
+            ["seed: 1 → 2", "torch 1 → 2"],
         ),
-        ({"params": {"l": [1, 2]}}, {"params": {"l": [1, 3]}}, ["params.l: [1, 2] → [1, 3]"]),
+        ({"requires": {}}, {"requires": {"torch": "2"}}, ["torch 2 is required now"]),
+        ({"machine": {"cores": 2}}, {"machine": {"cores": 4}}, ["machine cores: 2 → 4"]),
+        ({"environment": "a"}, {"environment": "b"}, ["environment: a → b"]),
+        ({"params": {"l": [1, 2]}}, {"params": {"l": [1, 3]}}, ["n.with.l: [1, 2] → [1, 3]"]),
+        (
+            {"params": {"l": [{"a": 1}]}},
+            {"params": {"l": [{"a": 2}]}},
+            ["n.with.l.0.a: 1 → 2"],
+        ),
+        (
+            {"contents": {"path": "a"}},
+            {"contents": {"path": "b"}},
+            ["n.with.path: its files changed"],
+        ),
     ],
 )
 def test_changes_are_said(old: Mapping[str, Any], new: Mapping[str, Any], lines: list[str]) -> None:
-    assert list(changes(old, new)) == lines
+    found = changes("n", old, new, sources={"a": "source"})
+    assert [change.text for change in found] == lines
+    assert json.loads(json.dumps([change.as_json() for change in found]))[:1] == [
+        change.as_json() for change in found[:1]
+    ]
+
+
+def test_changes_of_code_and_files_are_named() -> None:
+    then = {
+        "code": {"a.py:f": "1", "a.py:g": "1", "b.py:h": "1"},
+        "contents.path": {"x": "1", "y": "1"},
+    }
+    now = {
+        "code": {"a.py:f": "2", "a.py:g": "1", "c.py:i": "1"},
+        "contents.path": {"x": "2", "z": "1"},
+    }
+    old, new = {"code": "1", "contents": {"path": "1"}}, {"code": "2", "contents": {"path": "2"}}
+    found = changes("n", old, new, lambda name: (then[name], now[name]))
+    assert [change.text for change in found] == [
+        "n.with.path: 1 changed, 1 new, 1 gone of 3 files: x, z, y",
+        "code: a.py:f, c.py:i is new, b.py:h is gone",
+    ]
+    assert found[1].details == {"changed": ["a.py:f"], "new": ["c.py:i"], "gone": ["b.py:h"]}
+
+
+def test_many_changes_are_counted() -> None:
+    then = {f"m.py:f{i}": "1" for i in range(9)}
+    now = {f"m.py:f{i}": "2" for i in range(9)}
+    found = changes("n", {"code": "1"}, {"code": "2"}, lambda name: (then, now))
+    assert found[0].text == "code: m.py:f0, m.py:f1, m.py:f2 and 6 more"
+    files = {str(i): "1" for i in range(1797)}
+    edited = {**files, "1": "2", "5": "2", "7": "2"}
+    old, new = {"contents": {"path": "1"}}, {"contents": {"path": "2"}}
+    found = changes("data", old, new, lambda name: (files, edited))
+    assert found[0].text == "data.with.path: 3 changed of 1,797 files: 1, 5, 7"
+
+
+def test_what_the_user_s_code_imports_is_found_among_distributions() -> None:
+    assert distribution_of("yaml") == ("pyyaml", installed("pyyaml"))
+    assert distribution_of("blake3") == ("blake3", installed("blake3"))
+    assert distribution_of("_pytest") == ("pytest", installed("pytest"))
+    assert distribution_of("no_such_module") is None

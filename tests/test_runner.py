@@ -167,7 +167,7 @@ def test_a_change_runs_what_depends_on_it_and_says_why(run: Run) -> None:
     ran = run(CHAIN.replace("in: {values: a}", "in: {values: a}, with: {factor: 3}"))
     # The fake makes the same output, so the run stops there: c is found by content.
     assert ran.order == ["b"]
-    assert ran.outcome.nodes["b"].reason == "params.factor: 2.0 → 3.0"
+    assert ran.outcome.nodes["b"].reason == "b.with.factor: 2.0 → 3.0"
     assert ran.outcome.nodes["c"].status == "cached"
 
 

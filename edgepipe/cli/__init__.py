@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 VERBS = {
     "run": "run a pipeline; what is cached is not run again",
     "plan": "what a run would do, node by node, and why",
+    "why": "why one node runs, or is cached: all that its key is made of",
     "validate": "check pipelines without running them",
     "graph": "a pipeline's graph as text, mermaid or dot",
     "stages": "all kinds of stages; one kind's parameters, ports and an example",

@@ -116,6 +116,8 @@ def compile_pipeline(options: argparse.Namespace) -> Compiled:
         graph = graph.only(graph.named(options.until))
     planner = Planner(graph, kinds.roots, project)
     planner.check()
+    for warning in planner.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     return Compiled(graph, project, kinds, planner)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Any
 
-from edgepipe.cli._common import add_json, add_pipeline, compile_pipeline, print_json
+from edgepipe.cli._common import Compiled, add_json, add_pipeline, compile_pipeline, print_json
+from edgepipe.errors import ConfigError
 from edgepipe.units import seconds
 
 WORK_TO_DO = 4
@@ -18,11 +20,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check", action="store_true", help=f"exit {WORK_TO_DO} if there is work to do"
     )
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="estimate for N nodes at once; all cores if left out"
+    )
     add_json(parser)
 
 
 def main(options: argparse.Namespace) -> int:
     """Run the verb."""
+    if options.jobs is not None and options.jobs < 1:
+        raise ConfigError("--jobs must be at least 1")
     compiled = compile_pipeline(options)
     decisions = compiled.planner.plan()
     compiled.planner.files.save()
@@ -33,24 +40,69 @@ def main(options: argparse.Namespace) -> int:
             "status": "cached" if decision.record else "runs",
             "reason": decision.reason,
             "seconds": decision.previous.seconds if decision.previous else None,
+            "changes": [change.as_json() for change in decision.changes],
+            "waits_for": list(decision.causes),
         }
         for decision in decisions
     ]
     to_run = [row for row in rows if row["status"] == "runs"]
+    expected = _expected(compiled, to_run, options.jobs)
     if options.json:
-        print_json({"pipeline": compiled.graph.name, "nodes": rows, "runs": len(to_run)})
+        print_json(
+            {
+                "pipeline": compiled.graph.name,
+                "nodes": rows,
+                "runs": len(to_run),
+                "estimate": expected,
+            }
+        )
     else:
-        _print(rows, to_run)
+        _print(rows, to_run, expected)
     return WORK_TO_DO if options.check and to_run else 0
 
 
-def _print(rows: list[dict[str, Any]], to_run: list[dict[str, Any]]) -> None:
+def _expected(compiled: Compiled, to_run: list[dict[str, Any]], jobs: int | None) -> dict[str, Any]:
+    """How long the run will take, as far as earlier runs tell."""
+    from edgepipe.estimate import estimate
+
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    times = {row["node"]: row["seconds"] for row in to_run if row["seconds"] is not None}
+    names = {row["node"] for row in to_run}
+    found = estimate(compiled.graph, names, times, cores, jobs or cores)
+    return {
+        "seconds": found.seconds,
+        "work": found.work,
+        "critical_path": list(found.path),
+        "critical_path_seconds": found.path_seconds,
+        "never_run": found.unknown,
+        "cores": cores,
+        "jobs": jobs or cores,
+    }
+
+
+def _print(
+    rows: list[dict[str, Any]], to_run: list[dict[str, Any]], expected: dict[str, Any]
+) -> None:
     width = max(len(row["node"]) for row in rows)
     for row in rows:
         took = "" if row["seconds"] is None else seconds(row["seconds"])
         print(f"{row['status']:<7} {row['node']:<{width}}  {took:>10}  {row['reason']}".rstrip())
-    known = [row["seconds"] for row in to_run if row["seconds"] is not None]
-    summary = f"{len(rows) - len(to_run)} cached, {len(to_run)} to run"
-    if known:
-        summary += f"; {len(known)} of them took {seconds(sum(known))} of work last time"
-    print(summary)
+    print(f"{len(rows) - len(to_run)} cached, {len(to_run)} to run{_estimate(to_run, expected)}")
+
+
+def _estimate(to_run: list[dict[str, Any]], expected: dict[str, Any]) -> str:
+    """What the summary says of the time; nothing where nothing is known."""
+    unknown = expected["never_run"]
+    if not to_run or unknown == len(to_run):
+        return ""
+    cores = expected["cores"]
+    text = f"; at most about {seconds(expected['seconds'])} on {cores} core{'s' * (cores > 1)}"
+    path = expected["critical_path"]
+    if len(path) > 1:
+        names = path if len(path) <= 4 else [*path[:2], "…", path[-1]]
+        text += f", {seconds(expected['critical_path_seconds'])} of it {' → '.join(names)}"
+    if unknown:
+        text += f"; not counted: {unknown} that never ran"
+    return text

@@ -272,7 +272,10 @@ class Store:
 
     def put_json(self, value: Any) -> str:
         """Keep plain data as an object; its digest. Raises StoreError where the disk is full."""
-        body = canonical(value)
+        return self.put_bytes(canonical(value))
+
+    def put_bytes(self, body: bytes) -> str:
+        """Keep bytes as an object; its digest. Raises StoreError where the disk is full."""
         digest = digest_bytes("file", body)
         with explained(self.root):
             self._objects.put_body(digest, body)

@@ -1,0 +1,125 @@
+"""Finds the files that a dotted module name may mean, without importing anything."""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib.util
+import os
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+Place = tuple[Path, Path]
+"""A file, and the folder from which it is imported."""
+
+ENGINE = "edgepipe"
+ENGINE_FOLDER = Path(__file__).parent
+
+
+class Modules:
+    """Modules that are one's own: below some folders, or where nothing installed them.
+
+    Args:
+        roots: folders from which modules are imported.
+        packages: for those of the roots that hold more than one's own code (such as
+            ``site-packages``), the names of the packages to look into.
+    """
+
+    def __init__(
+        self, roots: Sequence[Path], packages: Mapping[Path, frozenset[str]] | None = None
+    ) -> None:
+        self.roots = tuple(dict.fromkeys(roots))
+        self._packages = dict(packages or {})
+        self._top: dict[tuple[str, Path | None], tuple[Path, ...]] = {}
+        self._files: dict[tuple[str, Path], tuple[Place, ...]] = {}
+
+    def files_of(self, module: str, folder: Path | None) -> tuple[Place, ...]:
+        """The files that a dotted name may mean for code in ``folder``: those of the module.
+
+        There is more than one where two folders hold the same name: which is found may depend on
+        what else is running.
+        """
+        found: dict[Place, None] = {}
+        for root in self.tops(module.partition(".")[0], folder):
+            if (module, root) not in self._files:
+                self._files[module, root] = tuple(self._candidates(module, root))
+            found |= dict.fromkeys(self._files[module, root])
+        return tuple(found)
+
+    def is_package(self, module: str, folder: Path | None) -> bool:
+        """Whether a dotted name means a folder of modules."""
+        parts = module.split(".")
+        tops = self.tops(parts[0], folder)
+        return any(root.joinpath(*parts).is_dir() for root in tops)
+
+    def below(self, pattern: str, folder: Path | None) -> Iterator[str]:
+        """Modules that a dotted name with ``*`` in it may mean."""
+        known = pattern.partition("*")[0].rpartition(".")[0]
+        own = [root for root in self.roots if root not in self._packages]
+        for root in self.tops(known.partition(".")[0], folder) if known else own:
+            start = root.joinpath(*known.split("."))
+            for path in sorted(start.rglob("*.py")):
+                parts = path.relative_to(root).with_suffix("").parts
+                parts = parts[:-1] if parts[-1] == "__init__" else parts
+                module = ".".join(parts)
+                if fnmatch.fnmatchcase(module, pattern):
+                    yield module
+
+    def _candidates(self, module: str, root: Path) -> Iterator[Place]:
+        place = root.joinpath(*module.split("."))
+        for file in (place / "__init__.py", place.parent / f"{place.name}.py"):
+            if file.is_file():
+                yield file, root
+
+    def tops(self, top: str, folder: Path | None) -> tuple[Path, ...]:
+        """The folders from which a top-level module may be imported by code in ``folder``."""
+        if (top, folder) not in self._top:
+            self._top[top, folder] = tuple(self._roots_of(top, folder))
+        return self._top[top, folder]
+
+    def _roots_of(self, top: str, folder: Path | None) -> Iterator[Path]:
+        if not top or top == ENGINE:
+            yield from [ENGINE_FOLDER.parent] if top else []
+            return
+        found = False
+        for root in dict.fromkeys((*self.roots, *([folder] if folder else []))):
+            mine = self._packages.get(root)
+            if top not in mine if mine is not None else _is_installed(root):
+                continue
+            if (root / top).is_dir() or (root / f"{top}.py").is_file():
+                found = True
+                yield root
+        if not found and (elsewhere := _loose_root(top)):
+            yield elsewhere
+
+
+def _is_installed(path: Path) -> bool:
+    return any(path.is_relative_to(place) for place in _INSTALLED)
+
+
+_INSTALLED = tuple(
+    {
+        Path(os.path.realpath(sysconfig.get_path(name)))
+        for name in ("stdlib", "platstdlib", "purelib", "platlib")
+    }
+    | {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+)
+
+
+def _loose_root(top: str) -> Path | None:
+    """The folder of a module that Python finds and no distribution has put there."""
+    if top in sys.stdlib_module_names or not top.isidentifier():
+        return None
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    if spec is None:
+        return None
+    locations = list(spec.submodule_search_locations or ())
+    place = Path(spec.origin or (locations[0] if locations else ""))
+    if not place.name.endswith(".py") and not locations:
+        return None
+    root = Path(locations[0]).parent if locations else place.parent
+    return None if _is_installed(root) else root

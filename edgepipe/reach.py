@@ -1,0 +1,138 @@
+"""Follows links from one piece of code until nothing new is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from edgepipe.digest import digest_bytes
+from edgepipe.links import Linker, Links, in_engine
+from edgepipe.modules import Place
+from edgepipe.pythonfile import DATA, DOCSTRINGS, MAIN, MODULE
+from edgepipe.pythonnames import Import
+
+
+class Walk:
+    """One search, from one file.
+
+    Args:
+        linker: finds links.
+        start: the file.
+        name: the definition in it that is meant; None, or one that is not there: all of it.
+    """
+
+    def __init__(self, linker: Linker, start: Place, name: str | None) -> None:
+        self._linker = linker
+        self._loaded: dict[Path, Place] = {}
+        self._taken: set[tuple[Path, str]] = set()
+        self._whole: set[Path] = set()
+        self._passed: set[tuple[Place, Import]] = set()
+        self._data: dict[Path, Path] = {}
+        self.foreign: set[str] = set()
+        self._loose: set[str] = set()
+        self._heirs: set[str] = set()
+        self._everywhere = False
+        self._waiting: list[Links] = []
+        definitions = linker.unit(start).definitions
+        first = Links({start: None}, {(start, n): None for n in definitions if name in {n, None}})
+        if name is not None and name not in definitions:
+            first.wholes[start] = None
+        self._run(first)
+
+    def _run(self, first: Links) -> None:
+        self._waiting.append(first)
+        while self._waiting:
+            while self._waiting:
+                self._go(self._waiting.pop())
+            if self._everywhere or self._loose or self._heirs:
+                self._waiting = [hidden] if (hidden := self._hidden()).takes else []
+
+    def _go(self, links: Links) -> None:
+        for place in links.loads:
+            if place[0] not in self._loaded:
+                self._loaded[place[0]] = place
+                self._waiting.append(self._linker.loading(place))
+                if not in_engine(place[0]):
+                    traits = self._linker.unit(place).traits
+                    self._everywhere |= traits.everywhere
+                    self._loose.update(traits.loose)
+                    for module in traits.heirs:
+                        top = module.partition(".")[0]
+                        if not top or self._linker.is_followed(top):
+                            self._everywhere = True
+                        self._heirs.add(top)
+        for place, name in links.takes:
+            if (place[0], name) not in self._taken:
+                self._taken.add((place[0], name))
+                self._waiting.append(self._linker.definition(place, name))
+        for place in links.wholes:
+            if place[0] not in self._whole:
+                self._whole.add(place[0])
+                self._waiting.append(self._linker.whole(place))
+        self.foreign |= links.foreign
+        self._passed |= links.passed
+        self._data |= links.data
+
+    def _hidden(self) -> Links:
+        """What may be found by its name, or by looking everywhere, in what is loaded."""
+        return Links(
+            takes={
+                (place, name): None
+                for path, place in self._loaded.items()
+                for name in self._linker.unit(place).definitions
+                if (path, name) not in self._taken
+                and (
+                    self._everywhere
+                    or name in self._loose
+                    or not self._heirs.isdisjoint(self._linker.tops(place))
+                )
+            }
+        )
+
+    def code(self, read: Callable[[Path], str]) -> dict[str, str]:
+        """Digests by name. ``read`` gives the digest of a file that is no code."""
+        units = {path: self._linker.unit(place) for path, place in self._loaded.items()}
+        theirs = [unit for path, unit in units.items() if not in_engine(path)]
+        runs = any(unit.traits.runs for unit in theirs)
+        docstrings = any(unit.traits.docstrings for unit in theirs)
+        parts: list[tuple[str, str, str]] = []
+        files = {path: _file(place) for path, place in self._loaded.items()}
+        for path, name in self._taken:
+            fragment = units[path].definitions.get(name)
+            if fragment is not None:
+                parts.append((f"{files[path]}:{name}", str(path), fragment.digest))
+        for path, unit in units.items():
+            file = files[path]
+            if in_engine(path):
+                continue
+            if unit.rest:
+                parts.append((f"{file}:{MODULE}", str(path), unit.rest.digest))
+            if unit.main and runs:
+                parts.append((f"{file}:{MAIN}", str(path), unit.main.digest))
+            if docstrings and unit.docstrings:
+                parts.append((f"{file}:{DOCSTRINGS}", str(path), unit.docstrings))
+        for place, item in self._passed:
+            text = f"import {item.module} {item.attribute}".encode()
+            name = f"{_file(place)}:{item.local}"
+            parts.append((name, str(place[0]), digest_bytes("code", text)[:32]))
+        for path, root in self._data.items():
+            file = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+            parts.append((f"{file}:{DATA}", str(path), read(path)[:32]))
+        return _named(parts)
+
+
+def _file(place: Place) -> str:
+    return place[0].relative_to(place[1]).as_posix()
+
+
+def _named(parts: list[tuple[str, str, str]]) -> dict[str, str]:
+    """Two files of one name, from two folders, both count."""
+    code: dict[str, str] = {}
+    for name, _, digest in sorted(parts):
+        number, free = 1, name
+        while free in code:
+            number += 1
+            file, _, part = name.rpartition(":")
+            free = f"{file} ({number}):{part}"
+        code[free] = digest
+    return dict(sorted(code.items()))

@@ -1,0 +1,95 @@
+"""Fingerprints that parse a file again only when it changed, from one run to the next."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgepipe import pythonfile, pythonnames, pythonorder
+from edgepipe.digest import digest_bytes
+from edgepipe.filestate import FileState
+from edgepipe.fingerprint import Fingerprints
+from edgepipe.pythonfile import Unit, read_unit
+
+State = tuple[int, int, int, int]
+"""Inode, size, time of writing and of change of a file, in ns."""
+
+
+class RememberingFingerprints(Fingerprints):
+    """Keeps what it read in a `FileState`."""
+
+    def __init__(
+        self, roots: Sequence[Path], packages: Mapping[Path, frozenset[str]], files: FileState
+    ) -> None:
+        super().__init__(roots, packages)
+        self._files = files
+        self.states: dict[str, State] = {}
+        """Each file of code as it was when it was read."""
+
+    def edited(self) -> list[str]:
+        """Files of code that are not as they were when they were read."""
+        return [path for path, state in self.states.items() if state_of(path) != state]
+
+    def _read(self, path: Path, package: tuple[str, ...]) -> Unit:
+        def find(path: Path) -> Any:
+            drop_stale_bytecode(path)
+            return read_unit(path, package).plain()
+
+        state = state_of(str(path))
+        if state is not None:
+            self.states[str(path)] = state
+        # The package decides what relative imports mean.
+        what = f"unit {_reader()} {'.'.join(package)}"
+        for _ in range(2):
+            with contextlib.suppress(TypeError, ValueError, AttributeError):
+                return Unit.of_plain(self._files.fact(what, path, find))
+            self._files.forget(what, path)
+        return read_unit(path, package)
+
+    def _data(self, path: Path) -> str:
+        return self._files.digest(path)
+
+
+def state_of(path: str) -> State | None:
+    """A file's state; None where it is gone."""
+    try:
+        info = os.stat(path)  # noqa: PTH116  a Path costs more than the call
+    except OSError:
+        return None
+    return info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
+
+
+def drop_stale_bytecode(path: Path) -> None:
+    """Remove a file's compiled form where Python would wrongly take it for current.
+
+    Python compares size and seconds only: an edit within a second, or one whose time stamp was
+    put back, would run the code from before it.
+    """
+    with contextlib.suppress(OSError, NotImplementedError):
+        compiled = Path(importlib.util.cache_from_source(str(path)))
+        source, cached = path.stat(), compiled.stat()
+        if cached.st_ctime_ns > source.st_ctime_ns:
+            return
+        with compiled.open("rb") as file:
+            head = file.read(16)
+        is_same = [int.from_bytes(head[i : i + 4], "little") for i in (4, 8, 12)] == [
+            0,
+            int(source.st_mtime) & 0xFFFFFFFF,
+            source.st_size & 0xFFFFFFFF,
+        ]
+        if is_same:
+            compiled.unlink()
+
+
+@functools.cache
+def _reader() -> str:
+    """Changes with the code that reads files, and with Python's syntax trees."""
+    bodies = [Path(str(m.__file__)).read_bytes() for m in (pythonfile, pythonnames, pythonorder)]
+    version = platform.python_version().encode()
+    return digest_bytes("reader", b"\0".join([version, *bodies]))[:16]

@@ -1,0 +1,184 @@
+"""Files that change under a run, that lie about when they did, and state that is garbage."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from projects import Folder
+
+READER = '''\
+"""reader: reads a file."""
+
+import time
+from pathlib import Path
+
+from _double import twice
+from _values import Numbers, trace
+
+from edgepipe.stage import Context, Stage, UserPath
+
+
+class Reader(Stage):
+    """Reads a number from a file, and takes its time."""
+
+    outputs = {"values": Numbers}
+    seeded = False
+
+    path: UserPath
+    seconds: float = 0
+
+    def run(self, ctx: Context) -> None:
+        trace(ctx, "start")
+        ctx.save("values", [twice(int(Path(self.path).read_text()))])
+        time.sleep(self.seconds)
+        trace(ctx, "end")
+'''
+HELPER = "def twice(number):\n    return number * 2\n"
+
+
+@pytest.fixture
+def reader(project: Folder) -> Folder:
+    project.write("plugins/reader.py", READER)
+    project.write("plugins/_double.py", HELPER)
+    project.write("number.txt", "10")
+    pipeline(project)
+    return project
+
+
+def pipeline(project: Folder, seconds: float = 0) -> None:
+    project.write(
+        "p.yaml",
+        "edgepipe: 1\nname: p\nstages:\n"
+        f"  r: {{uses: reader, with: {{path: number.txt, seconds: {seconds}}}}}\n",
+    )
+
+
+def result(project: Folder) -> str:
+    """What a run gives, and how many times the stage has run so far."""
+    done = project.edgepipe("run", "p.yaml")
+    assert done.code == 0, done.out + done.err
+    out = project.path / "out"
+    assert project.edgepipe("export", "r", str(out)).code == 0
+    found = next(out.rglob("numbers.json")).read_text()
+    for path in sorted(out.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    return found
+
+
+def started(project: Folder) -> None:
+    deadline = time.monotonic() + 30
+    while not project.trace():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("edit", ["other", "put back", "code"])
+def test_what_changes_while_a_stage_runs_is_of_neither_state(reader: Folder, edit: str) -> None:
+    pipeline(reader, 1.5)
+    process = reader.start("run", "p.yaml", "--json")
+    started(reader)
+    if edit == "code":
+        reader.write("plugins/_double.py", HELPER.replace("2", "3"))
+    else:
+        reader.write("number.txt", "30")
+    if edit == "put back":
+        reader.write("number.txt", "10")
+    out = process.communicate(timeout=30)[0].decode()
+    assert process.returncode == 1
+    what = "its code (_double.py:twice)" if edit == "code" else "path"
+    assert f"the files of {what} changed while the node read them" in out
+    # Nothing is kept under either key.
+    assert reader.edgepipe("plan", "p.yaml", "--check").code == 4
+    pipeline(reader)
+    assert result(reader) == {"other": "[60]", "put back": "[20]", "code": "[30]"}[edit]
+
+
+def test_a_comment_written_while_a_stage_runs_does_not_matter(reader: Folder) -> None:
+    pipeline(reader, 1.0)
+    process = reader.start("run", "p.yaml")
+    started(reader)
+    reader.write("plugins/_double.py", f"# A comment.\n{HELPER}")
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert reader.edgepipe("plan", "p.yaml", "--check").code == 0
+
+
+def put_back(path: Path, text: str) -> None:
+    """An edit of the same size that leaves the time of writing as it was."""
+    before = path.stat()
+    path.write_text(text)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+
+def test_data_of_the_same_size_with_its_time_put_back_is_noticed(reader: Folder) -> None:
+    assert result(reader) == "[20]"
+    put_back(reader.path / "number.txt", "40")
+    assert reader.edgepipe("plan", "p.yaml", "--check").code == 4
+    assert result(reader) == "[80]"
+
+
+def test_code_of_the_same_size_with_its_time_put_back_is_noticed_and_run(reader: Folder) -> None:
+    # Python itself would run what it compiled before: size and time are the same.
+    assert result(reader) == "[20]"
+    put_back(reader.path / "plugins/_double.py", HELPER.replace("2", "3"))
+    assert "_double.py:twice" in reader.edgepipe("plan", "p.yaml").out
+    assert result(reader) == "[30]"
+    put_back(reader.path / "plugins/_double.py", HELPER)
+    assert reader.edgepipe("plan", "p.yaml", "--check").code == 0
+    assert result(reader) == "[20]"
+
+
+@pytest.mark.parametrize("moment", [4_102_444_800, 86_400, 0], ids=["2100", "1970", "epoch"])
+def test_times_that_cannot_be_right_change_nothing(reader: Folder, moment: int) -> None:
+    files = [reader.path / "number.txt", reader.path / "plugins/_double.py"]
+    for path in files:
+        os.utime(path, (moment, moment))
+    assert result(reader) == "[20]"
+    assert reader.edgepipe("plan", "p.yaml", "--check").code == 0
+    files[0].write_text("50")
+    files[1].write_text(HELPER.replace("2", "4"))
+    for path in files:
+        os.utime(path, (moment, moment))
+    assert reader.edgepipe("plan", "p.yaml", "--check").code == 4
+    assert result(reader) == "[200]"
+    # Only touched: an hour earlier, an hour later.
+    for shift in (3600, 7200):
+        for path in files:
+            os.utime(path, (moment + shift, moment + shift))
+        assert reader.edgepipe("plan", "p.yaml", "--check").code == 0
+
+
+@pytest.mark.parametrize("name", ["files.json", "last.json"])
+@pytest.mark.parametrize("damage", ["garbage", "empty", "cut", "flipped", "folder"])
+def test_state_that_is_garbage_is_said_and_made_again(
+    reader: Folder, name: str, damage: str
+) -> None:
+    time.sleep(0.1)
+    assert result(reader) == "[20]"
+    path = reader.path / ".edgepipe/state" / name
+    body = path.read_bytes()
+    damaged = {
+        "garbage": b"\0\xffgarbage",
+        "empty": b"",
+        "cut": body[: len(body) // 2],
+        "flipped": body[:-40] + bytes([body[-40] ^ 1]) + body[-39:],
+        "folder": b"",
+    }[damage]
+    path.write_bytes(damaged)
+    if damage == "folder":
+        path.unlink()
+        path.mkdir()
+    planned = reader.edgepipe("plan", "p.yaml", "--check")
+    assert planned.code == 0
+    if damage == "flipped" and name == "last.json":
+        # Another key than the last: that loses an explanation, and is nothing to warn of.
+        return
+    assert f"warning: {path} was damaged: what it held is found out again" in planned.err
+    assert result(reader) == "[20]"
+    assert reader.trace().count("r") == 1
+    if damage != "folder":
+        assert "warning" not in reader.edgepipe("plan", "p.yaml").err
