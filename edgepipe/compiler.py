@@ -9,15 +9,17 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from edgepipe.config import Config, shown
+from edgepipe.environments import Environment, Environments
 from edgepipe.errors import ConfigError, Problem, did_you_mean
 from edgepipe.gatecheck import Choice, bind
 from edgepipe.gates import Ref
 from edgepipe.graph import Graph, GraphNode, Source
-from edgepipe.kinds import Kind, Kinds
+from edgepipe.kinds import Kind, Kinds, packages
 from edgepipe.sources import missing
 from edgepipe.spec import Scalar, check_model, validate
 from edgepipe.stage import Port, Stage, ports_of
@@ -52,6 +54,7 @@ class _Family:
     tree: Node
     refs: dict[str, tuple[Ref, Node]]
     axes: dict[str, list[Scalar]]
+    environment: Environment | None = None
     members: list[GraphNode] = field(default_factory=list)
     """Empty where what it reads is wrong: then nothing is said of what reads it."""
     broken: bool = False
@@ -72,6 +75,11 @@ class _Compiler:
         stages = config.root.at(("stages",))
         self.known = tuple(stages.value) if isinstance(stages.value, dict) else ()
         """Names of all nodes, the wrong ones too."""
+
+    @cached_property
+    def environments(self) -> Environments:
+        """Those that nodes may name."""
+        return Environments.of(self.project, packages())
 
     def compile(self) -> Graph:
         stages = self.config.root.at(("stages",))
@@ -141,7 +149,22 @@ class _Compiler:
                 hint = f"write in: {{{port}: NODE}}, a node that gives {declared.type.__name__}"
                 self._problem(message, hint, place)
         axes = {axis: self._axis(axis, values, tree) for axis, values in spec.matrix.items()}
-        self.families[name] = _Family(name, kind, tree, refs, axes)
+        environment = self._environment(spec.env or stage.environment, tree)
+        self.families[name] = _Family(name, kind, tree, refs, axes, environment)
+
+    def _environment(self, name: str | None, tree: Node) -> Environment | None:
+        """The environment that a node runs in; a problem where it cannot be used."""
+        if name is None:
+            return None
+        place = tree.at(("env",)) if "env" in tree.value else tree.at(("uses",))
+        try:
+            environment = self.environments.get(name, place.where)
+        except ConfigError as error:
+            self.problems += [replace(p, where=p.where or place.where) for p in error.problems]
+            return None
+        problem = environment.problem(place.where)
+        self.problems += [problem] if problem is not None else []
+        return environment
 
     def _axis(self, axis: str, values: list[Scalar], tree: Node) -> list[Scalar]:
         """An axis' values, without those that cannot tell nodes apart."""
@@ -286,6 +309,7 @@ class _Compiler:
                 place=family.tree.at(("uses",)).where,
                 tree=tree,
                 axes=point,
+                environment=family.environment,
             )
         )
 

@@ -14,7 +14,7 @@ from edgepipe.yamlparse import parse, parse_value
 from edgepipe.yamltree import Node, Source, kind_of
 
 SECTIONS = ("edgepipe", "name", "description", "include", "vars", "seed", "stages", "gates")
-NODE_FIELDS = ("uses", "in", "with", "matrix", "seed", "timeout", "cpus", "description")
+NODE_FIELDS = ("uses", "in", "with", "matrix", "seed", "timeout", "cpus", "env", "description")
 
 _MAX_INCLUDES = 100
 

@@ -52,6 +52,9 @@ def key_of(node: GraphNode, resolved: Resolved, code: str, inputs: Mapping[str, 
         "requires": requirements(node),
         "python": ".".join(platform.python_version_tuple()[:2]),
     }
+    if node.environment is not None and node.environment.lock is not None:
+        made_of["environment"] = node.environment.lock.digest
+        made_of["python"] = node.environment.python
     if node.stage.seeded:
         made_of["seed"] = node.seed
     if node.stage.measures:
@@ -66,13 +69,20 @@ def code_digest(code: Code) -> tuple[str, bytes]:
 
 
 def requirements(node: GraphNode) -> dict[str, str]:
-    """Installed versions of what a stage requires."""
+    """Installed versions of what a stage requires; those that are locked, in an environment."""
     versions = {}
     for name in node.stage.needs():
-        version = installed(name)
+        environment = node.environment
+        version = installed(name) if environment is None else environment.version(name)
         if version is None:
             message = f"{node.kind.name} requires {name}, which is not installed"
             hint = f"install it: pip install {name}   (edgepipe doctor shows all)"
+            if environment is not None:
+                message = (
+                    f"{node.kind.name} requires {name}, which the environment"
+                    f" '{environment.name}' does not hold"
+                )
+                hint = f"add it to {environment.path.name}: edgepipe env lock {environment.name}"
             raise ConfigError(Problem(message, hint, node.place))
         versions[name] = version
     return versions

@@ -27,6 +27,8 @@ class Project:
     """Folders of the project's own stages."""
     cache: Path
     """The content-addressed store; several projects may share one."""
+    envs: Path
+    """Built environments; projects share them, and another cache for a run leaves them."""
 
     @property
     def runs(self) -> Path:
@@ -56,10 +58,12 @@ def find(start: Path) -> Project:
     )
     settings = _read(root / FILE)
     plugins = settings.get("plugins", ["plugins"])
+    cache = _cache(root, settings)
     return Project(
         root=root,
         plugins=tuple(path for name in plugins if (path := _inside(root, name)).is_dir()),
-        cache=_cache(root, settings),
+        cache=cache,
+        envs=cache / "envs",
     )
 
 

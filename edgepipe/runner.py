@@ -100,6 +100,7 @@ class Runner:
     def run(self, run_id: str) -> Outcome:
         """Run to the end, or to an interrupt; the executor is closed in any case."""
         decisions = self.planner.plan(self.options.fresh)
+        self.planner.need_environments(decisions)
         times = {d.node.name: d.previous.seconds for d in decisions if d.previous}
         kinds = {name: node.kind.name for name, node in self.graph.nodes.items()}
         self.tell(RunStarted(run_id, self.graph.name, kinds, self.options.jobs, times))
@@ -259,6 +260,7 @@ class Runner:
                 project=str(self.planner.project.root),
                 log=str(self._log(node.name)),
                 timeout=node.timeout,
+                interpreter=self.planner.interpreter(node),
             )
         )
 

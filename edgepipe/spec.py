@@ -47,6 +47,9 @@ class NodeSpec(_Spec):
     cpus: Annotated[int, Field(ge=0)] | None = Field(
         None, description="threads it keeps busy; 0: all of the machine"
     )
+    env: Name | None = Field(
+        None, description="the locked environment that it runs in, instead of its kind's"
+    )
     description: str = Field("", description="for readers and reports")
 
 

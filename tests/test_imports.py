@@ -27,6 +27,8 @@ FRAMEWORKS = {
     "sklearn",
     "safetensors",
     "ai_edge_litert",
+    "ai_edge_quantizer",
+    "litert_torch",
     "torch_pruning",
     "torchvision",
     "timm",
@@ -35,11 +37,14 @@ FRAMEWORKS = {
 
 LAYERS = [
     {"cli", "__main__"},
-    {"report", "runner", "executor", "worker"},
+    {"report", "runner", "executor", "worker", "bootstrap"},
     {"compiler", "gatecheck", "planner", "schema", "manual", "reference", "runs"},
     {"config", "variables", "yamlparse", "key", "graph", "store", "project", "sources"},
+    {"envbuild"},
+    {"environments"},
     {"spec", "stage", "kinds", "fingerprint", "filestate", "events", "results", "gates"},
-    {"yamltree", "units"},
+    {"yamltree", "units", "parameters"},
+    {"plainmodel"},
     {"digest", "errors"},
 ]
 """From the top down: a module imports of its own layer or of lower ones."""

@@ -16,6 +16,7 @@ VERBS = {
     "show": "a run's results as tables or JSON",
     "export": "copy a node's output into a folder",
     "init": "start a project in a folder",
+    "env": "lock, build, list and remove the environments that stages run in",
     "doctor": "what is installed, what is missing, how to get it",
 }
 

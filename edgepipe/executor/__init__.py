@@ -30,6 +30,8 @@ class Job:
     """File that everything the node prints is appended to."""
     timeout: float | None = None
     """Seconds after which it is ended."""
+    interpreter: str = ""
+    """Executable of another environment that runs it; empty: the one that runs edgepipe."""
 
 
 @dataclass(frozen=True)

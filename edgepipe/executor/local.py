@@ -12,11 +12,15 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from edgepipe.executor import Job, Message
 
 _GRACE = 5.0
 """Seconds that a worker has to end after SIGTERM."""
+_BOOTSTRAP = Path(__file__).parent.parent / "bootstrap.py"
+_OURS = {"PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"}
+"""Variables that would lead another interpreter to this one's packages."""
 
 
 @dataclass
@@ -26,6 +30,8 @@ class _Worker:
     process: subprocess.Popen[bytes]
     messages: int
     """File descriptor that its messages come from."""
+    interpreter: str
+    """Of another environment; empty: the one that runs edgepipe."""
     threads: int
     job: Job | None = None
     deadline: float | None = None
@@ -41,9 +47,20 @@ class LocalExecutor:
         self.max_workers = max_workers
         self._workers: list[_Worker] = []
         self._selector = selectors.DefaultSelector()
+        self._failed: list[Message] = []
+        """Of jobs for which no worker could be started."""
 
     def start(self, job: Job) -> None:
-        worker = self._idle(job.threads) or self._spawn(job.threads)
+        try:
+            worker = self._idle(job) or self._spawn(job.interpreter, job.threads)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            message = f"the interpreter {job.interpreter or sys.executable} cannot be started: "
+            hint = "build its environment again: edgepipe env rm NAME, edgepipe env sync NAME"
+            self._failed.append(
+                Message(job.node, "error", {"message": message + reason, "hint": hint})
+            )
+            return
         worker.job = job
         worker.deadline = None if job.timeout is None else time.monotonic() + job.timeout
         assert worker.process.stdin is not None
@@ -53,11 +70,12 @@ class LocalExecutor:
             worker.process.stdin.flush()
 
     def poll(self, timeout: float) -> Sequence[Message]:
+        messages, self._failed = self._failed, []
         now = time.monotonic()
+        timeout = 0.0 if messages else timeout
         deadlines = [w.deadline for w in self._workers if w.deadline is not None]
         if deadlines:
             timeout = max(0.0, min(timeout, min(deadlines) - now))
-        messages: list[Message] = []
         for key, _ in self._selector.select(timeout):
             messages += self._read(key.data)
         for worker in list(self._workers):
@@ -81,13 +99,13 @@ class LocalExecutor:
                     worker.process.wait(max(0.0, deadline - time.monotonic()))
             self._retire(worker)
 
-    def _idle(self, threads: int) -> _Worker | None:
+    def _idle(self, job: Job) -> _Worker | None:
         for worker in list(self._workers):
             if worker.job is None and worker.process.poll() is not None:
                 self._retire(worker)
         idle = [w for w in self._workers if w.job is None]
         for worker in idle:
-            if worker.threads == threads:
+            if (worker.interpreter, worker.threads) == (job.interpreter, job.threads):
                 return worker
         if idle and len(self._workers) >= self.max_workers:
             self._retire(idle[0])
@@ -105,8 +123,22 @@ class LocalExecutor:
             self._selector.unregister(worker.messages)
             os.close(worker.messages)
 
-    def _spawn(self, threads: int) -> _Worker:
+    def _spawn(self, interpreter: str, threads: int) -> _Worker:
         read, write = os.pipe()
+        try:
+            process = self._process(interpreter, threads, write)
+        except OSError:
+            os.close(read)
+            raise
+        finally:
+            os.close(write)
+        os.set_blocking(read, False)
+        worker = _Worker(process, read, interpreter, threads)
+        self._workers.append(worker)
+        self._selector.register(read, selectors.EVENT_READ, worker)
+        return worker
+
+    def _process(self, interpreter: str, threads: int, write: int) -> subprocess.Popen[bytes]:
         count = str(threads)
         environment = {
             **os.environ,
@@ -119,19 +151,17 @@ class LocalExecutor:
             # with a short spin a training alone is as fast, and beside a neighbor 2.6 times.
             "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "1000"),
         }
-        process = subprocess.Popen(
-            [sys.executable, "-m", "edgepipe.worker", str(write)],
+        command = [sys.executable, "-m", "edgepipe.worker", str(write)]
+        if interpreter:
+            command = [interpreter, "-P", str(_BOOTSTRAP), str(write)]
+            environment = _foreign(environment, interpreter)
+        return subprocess.Popen(
+            command,
             stdin=subprocess.PIPE,
             pass_fds=(write,),
             env=environment,
             start_new_session=True,
         )
-        os.close(write)
-        os.set_blocking(read, False)
-        worker = _Worker(process, read, threads)
-        self._workers.append(worker)
-        self._selector.register(read, selectors.EVENT_READ, worker)
-        return worker
 
     def _read(self, worker: _Worker) -> list[Message]:
         data = os.read(worker.messages, 1 << 16)
@@ -180,6 +210,13 @@ def _why(worker: _Worker) -> tuple[str, str]:
         name = signal.Signals(-code).name
         return f"its process crashed ({name})", "the log shows how far it came"
     return f"its process ended with status {code}", "a stage must return, and never exit"
+
+
+def _foreign(environment: dict[str, str], interpreter: str) -> dict[str, str]:
+    """What a worker in another environment sees: none of our packages, and its own commands."""
+    kept = {name: value for name, value in environment.items() if name not in _OURS}
+    path = f"{Path(interpreter).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    return {**kept, "PATH": path, "PYTHONNOUSERSITE": "1", "EDGEPIPE_PLAIN_PARAMETERS": "1"}
 
 
 def _kill(process: subprocess.Popen[bytes], number: int) -> None:
