@@ -65,7 +65,7 @@ def interpreter(environment: Environment, given: Path | None = None) -> Path:
     message = f"the environment '{environment.name}' needs Python {wanted}, which is not here"
     if given is not None:
         message = f"{given} is no Python {wanted}, which '{environment.name}' needs"
-    hint = f"install it, or name it: edgepipe env sync {environment.name} --python PATH"
+    hint = "install it, or say where it is: --python PATH"
     raise ConfigError(message, hint)
 
 

@@ -29,8 +29,10 @@ MARKER = "edgepipe-env.json"
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _PYTHON = re.compile(r"3\.\d+(\.\d+)?")
-_TEXTS = {"python": "a text, like '3.11'", "description": "a text"}
-_LISTS = {
+_LISTS = ("requirements", "without")
+_SETTINGS = {
+    "python": "a text, like '3.11'",
+    "description": "a text, for people",
     "requirements": "a list of texts, like ['torch==2.13.0']",
     "without": "a list of texts, like ['transformers']",
 }
@@ -136,7 +138,7 @@ class Environment:
             return Problem(f"the environment '{self.name}' has no lock", hint, where)
         if self.lock.asked != self.asked:
             message = f"the lock of the environment '{self.name}' does not fit {self.path.name}"
-            hint = f"that was changed since: edgepipe env lock {self.name}"
+            hint = f"lock it again: edgepipe env lock {self.name}"
             return Problem(message, hint, where)
         if self.lock.platform != platform():
             message = (
@@ -211,13 +213,14 @@ def read(path: Path, *, with_lock: bool = True) -> Environment:
     Raises:
         ConfigError: a file cannot be read, or holds something else than it should.
     """
-    place = Where(str(path), 1, 1)
+    text = ""
 
-    def wrong(message: str, hint: str) -> ConfigError:
-        return ConfigError(Problem(message, hint, place))
+    def wrong(message: str, hint: str, setting: str = "") -> ConfigError:
+        return ConfigError(Problem(message, hint, _line(path, text, setting)))
 
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        settings = tomllib.loads(text)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ConfigError(f"{path} cannot be read: {reason}") from None
@@ -226,21 +229,20 @@ def read(path: Path, *, with_lock: bool = True) -> Environment:
     if not _NAME.fullmatch(path.stem):
         raise wrong(f"'{path.stem}' is not a name", "letters, digits, '_' and '-'")
     for name, value in settings.items():
-        if name not in {**_TEXTS, **_LISTS}:
+        if name not in _SETTINGS:
             raise wrong(
-                f"unknown setting '{name}'", did_you_mean(name, {**_TEXTS, **_LISTS}, "settings")
+                f"unknown setting '{name}'", did_you_mean(name, _SETTINGS, "settings"), name
             )
-        if name in _LISTS and not (
-            isinstance(value, list) and all(isinstance(item, str) for item in value)
-        ):
-            raise wrong(f"'{name}' must be {_LISTS[name]}", f"it is {value!r}")
-        if name in _TEXTS and not isinstance(value, str):
-            raise wrong(f"'{name}' must be {_TEXTS[name]}", f"it is {value!r}")
+        items = value if isinstance(value, list) else [value]
+        is_text = all(isinstance(item, str) for item in items)
+        if not is_text or isinstance(value, list) is not (name in _LISTS):
+            message, _, hint = f"'{name}' must be {_SETTINGS[name]}".partition(", ")
+            raise wrong(message, hint, name)
     python = settings.get("python", "")
     if not _PYTHON.fullmatch(python):
-        raise wrong("'python' must be a version, like '3.11'", 'python = "3.11"')
+        raise wrong("'python' must be a version of Python 3", "like '3.11'", "python")
     if not settings.get("requirements"):
-        raise wrong("'requirements' is missing", f"it is {_LISTS['requirements']}")
+        raise wrong("'requirements' is missing", "like ['torch==2.13.0']")
     lock_path = path.with_suffix(".lock")
     return Environment(
         name=path.stem,
@@ -251,6 +253,15 @@ def read(path: Path, *, with_lock: bool = True) -> Environment:
         description=settings.get("description", ""),
         lock=read_lock(lock_path) if with_lock and lock_path.is_file() else None,
     )
+
+
+def _line(path: Path, text: str, setting: str) -> Where:
+    """Where a setting stands; the file's first line where it does not."""
+    found = re.search(rf"^{re.escape(setting)}\b.*", text, re.MULTILINE) if setting else None
+    if found is None:
+        return Where(str(path), 1, 1)
+    line = text.count("\n", 0, found.start()) + 1
+    return Where(str(path), line, 1, found[0], len(setting))
 
 
 def read_lock(path: Path) -> Lock:

@@ -197,8 +197,10 @@ def convert(annotation: Any, value: Any) -> Any:
     if origin is typing.Annotated:
         return convert(arguments[0], value)
     if origin in {Union, types.UnionType}:
-        fitting = [a for a in arguments if _fits(a, value)] or list(arguments)
-        return convert(fitting[0], value)
+        fitting = [a for a in arguments if _fits(a, value)]
+        if not fitting and type(value) is int:
+            fitting = [a for a in arguments if _fits(a, float(value))]
+        return convert((fitting or arguments)[0], value)
     if annotation is Any or origin is Literal or value is None or annotation is object:
         return value
     if origin in _CONTAINERS or annotation in _CONTAINERS:

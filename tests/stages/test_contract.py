@@ -45,7 +45,17 @@ EXPECTED = {
     "benchmark.onnxruntime",
     "benchmark.tflite",
 }
-HEAVY = ("litert_torch", "torch", "tensorflow", "onnx", "onnxruntime", "numpy", "sklearn", "PIL", "safetensors")
+HEAVY = (
+    "litert_torch",
+    "torch",
+    "tensorflow",
+    "onnx",
+    "onnxruntime",
+    "numpy",
+    "sklearn",
+    "PIL",
+    "safetensors",
+)
 
 IMPORT_ALL = f"""
 import json, sys
