@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import sysconfig
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,6 +43,8 @@ _PACKAGE = re.compile(
 
 def platform() -> str:
     """The platform that wheels are chosen for: ``linux-x86_64``."""
+    import sysconfig
+
     return sysconfig.get_platform()
 
 
@@ -301,6 +302,7 @@ def write_lock(environment: Environment, packages: Mapping[str, Locked]) -> Lock
         hashes = (f"    --hash=sha256:{digest}" for digest in package.hashes)
         lines.append(" \\\n".join((f"{name}=={package.version}", *hashes)))
     path = environment.lock_path
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".lock.tmp")
     temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     temporary.replace(path)

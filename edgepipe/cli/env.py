@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     listed = actions.add_parser("list", help="all environments: digest, built or not, size")
     locked = actions.add_parser("lock", help="choose versions, and write NAME.lock")
     locked.add_argument("names", nargs="+", metavar="NAME", help="or the path of a NAME.toml")
-    synced = actions.add_parser("sync", help="build what is not built; all, if none is named")
-    synced.add_argument("names", nargs="*", metavar="NAME")
+    synced = actions.add_parser("sync", help="build what is not built")
+    synced.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="or a pipeline's file, for those that its nodes run in; default: the project's own",
+    )
     removed = actions.add_parser("rm", help="remove built environments")
     removed.add_argument("names", nargs="+", metavar="NAME", help="a name, or a digest's beginning")
     for action in (locked, synced):
@@ -114,8 +120,10 @@ def _lock(options: argparse.Namespace, project: Project, known: Environments) ->
 
     made = []
     for name in options.names:
-        environment = _own(name, project, known)
+        environment, copied = _own(name, project, known)
         lock = envbuild.lock(environment, _tell, options.python)
+        if copied is not None:
+            shutil.copyfile(copied, environment.path)
         made.append(
             {
                 "name": environment.name,
@@ -131,17 +139,17 @@ def _lock(options: argparse.Namespace, project: Project, known: Environments) ->
     return 0
 
 
-def _own(name: str, project: Project, known: Environments) -> Environment:
-    """The environment to lock; one that came with a package is copied into the project first."""
+def _own(name: str, project: Project, known: Environments) -> tuple[Environment, Path | None]:
+    """The environment to lock, and the file to copy into the project if it is not its own yet."""
     from edgepipe.environments import FOLDER, read
 
     if name.endswith(".toml"):
-        return read(Path(name).absolute(), with_lock=False)
+        return read(Path(name).absolute(), with_lock=False), None
     path, own = known.path(name), project.root / FOLDER / f"{name}.toml"
-    if path != own:
-        own.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, own)
-    return read(own, with_lock=False)
+    environment = read(path, with_lock=False)
+    if path == own:
+        return environment, None
+    return replace(environment, path=own), path
 
 
 def _sync(options: argparse.Namespace, project: Project, known: Environments) -> int:
@@ -149,7 +157,7 @@ def _sync(options: argparse.Namespace, project: Project, known: Environments) ->
     from edgepipe.units import seconds
 
     built = []
-    for name in options.names or list(known.paths):
+    for name in _wanted(options, project, known):
         environment = known.get(name)
         done = envbuild.sync(environment, project.envs, _tell, options.python)
         built.append(
@@ -169,6 +177,24 @@ def _sync(options: argparse.Namespace, project: Project, known: Environments) ->
     if options.json:
         print_json(built)
     return 0
+
+
+def _wanted(options: argparse.Namespace, project: Project, known: Environments) -> list[str]:
+    """Names of the environments to build."""
+    from edgepipe.cli._common import compile_pipeline
+    from edgepipe.environments import FOLDER
+
+    if not options.names:
+        return [name for name, path in known.paths.items() if path.parent == project.root / FOLDER]
+    names: list[str] = []
+    for name in options.names:
+        if not name.endswith((".yaml", ".yml")):
+            names.append(name)
+            continue
+        arguments = argparse.Namespace(pipeline=Path(name), set=[], cache=None)
+        nodes = compile_pipeline(arguments).graph.nodes.values()
+        names += [node.environment.name for node in nodes if node.environment is not None]
+    return list(dict.fromkeys(names))
 
 
 def _remove(options: argparse.Namespace, project: Project, known: Environments) -> int:
