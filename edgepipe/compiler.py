@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from edgepipe.config import Config, shown
+from edgepipe.environments import Environment, Environments
 from edgepipe.errors import ConfigError, Problem, did_you_mean
 from edgepipe.expansion import Point, choices, points
 from edgepipe.families import Family, Problems, in_order, read_family
 from edgepipe.gatecheck import Choice, bind
 from edgepipe.gates import Ref
 from edgepipe.graph import Graph, GraphNode, Source
-from edgepipe.kinds import Kinds
+from edgepipe.kinds import Kinds, packages
 from edgepipe.sources import missing
 from edgepipe.spec import Scalar, parse_model, validate
 from edgepipe.stage import Stage, ports_of
@@ -52,6 +54,11 @@ class _Compiler:
         self.known = tuple(stages.value) if isinstance(stages.value, dict) else ()
         """Names of all nodes, the wrong ones too."""
 
+    @cached_property
+    def environments(self) -> Environments:
+        """Those that nodes may name."""
+        return Environments.of(self.project, packages())
+
     def compile(self) -> Graph:
         for name in self.spec.stages:
             self._family(name)
@@ -87,9 +94,25 @@ class _Compiler:
         key = replace(stages.key(name), value=name)
         try:
             kind = self.kinds.get(spec.uses, tree.at(("uses",)).where)
-            self.families[name] = read_family(kind, spec, tree, key, self.known, self.problems)
+            family = read_family(kind, spec, tree, key, self.known, self.problems)
+            family.environment = self._environment(spec.env or kind.stage.environment, tree)
+            self.families[name] = family
         except ConfigError as error:
             self.problems += error.problems
+
+    def _environment(self, name: str | None, tree: Node) -> Environment | None:
+        """The environment that a node runs in; a problem where it cannot be used."""
+        if name is None:
+            return None
+        place = tree.at(("env",)) if "env" in tree.value else tree.at(("uses",))
+        try:
+            environment = self.environments.get(name, place.where)
+        except ConfigError as error:
+            self.problems += [replace(p, where=p.where or place.where) for p in error.problems]
+            return None
+        problem = environment.problem(place.where)
+        self.problems += [problem] if problem is not None else []
+        return environment
 
     def _choices(self, ref: Ref, place: Node) -> list[Choice]:
         """The nodes that a gate's reference means; none where it or they are wrong."""
@@ -130,6 +153,7 @@ class _Compiler:
                 place=family.tree.at(("uses",)).where,
                 tree=tree,
                 axes=point.axes,
+                environment=family.environment,
             )
         )
 

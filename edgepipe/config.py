@@ -24,6 +24,7 @@ NODE_FIELDS = (
     "retries",
     "cpus",
     "gpus",
+    "env",
     "memory",
     "description",
 )

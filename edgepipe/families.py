@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
 
+from edgepipe.environments import Environment
 from edgepipe.errors import Problem, did_you_mean
 from edgepipe.gates import Ref
 from edgepipe.graph import GraphNode
@@ -40,6 +41,8 @@ class Family:
     refs: dict[str, tuple[Ref, Node]]
     """Input port → what feeds it, and where that is written."""
     axes: dict[str, list[Scalar]]
+    environment: Environment | None = None
+    """Locked; None: edgepipe's own interpreter runs its nodes."""
     members: list[GraphNode] = field(default_factory=list)
     """Empty where what it reads is wrong: then nothing is said of what reads it."""
     broken: bool = False

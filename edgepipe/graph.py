@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgepipe.environments import Environment
 from edgepipe.errors import ConfigError, Where, did_you_mean
 from edgepipe.gates import Gate
 from edgepipe.kinds import Kind
@@ -55,6 +56,8 @@ class GraphNode:
     tree: Node
     """Its parameters as written, with their places."""
     axes: Mapping[str, Scalar] = field(default_factory=dict)
+    environment: Environment | None = None
+    """Locked; None: edgepipe's own interpreter runs it."""
 
     @property
     def artifact(self) -> str | None:

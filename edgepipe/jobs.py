@@ -12,7 +12,7 @@ from urllib.parse import quote
 from edgepipe.errors import ConfigError, Problem
 from edgepipe.executor import Job
 from edgepipe.machine import Machine
-from edgepipe.planner import Decision
+from edgepipe.planner import Decision, Planner
 from edgepipe.store import Lock, Store, explained
 
 
@@ -87,12 +87,7 @@ def lay_out(
 
 
 def job_of(
-    place: Workplace,
-    inputs: Mapping[str, str],
-    project: Path,
-    log: Path,
-    threads: int,
-    gpus: tuple[int, ...],
+    place: Workplace, planner: Planner, log: Path, threads: int, gpus: tuple[int, ...]
 ) -> Job:
     """The node as plain data, for an executor."""
     node = place.decision.node
@@ -104,15 +99,16 @@ def job_of(
         root=str(kind.root),
         plugin=kind.plugin,
         params=place.decision.resolved.for_worker,
-        inputs={port: str(place.input(port)) for port in inputs},
+        inputs={port: str(place.input(port)) for port in node.inputs},
         outputs={port: str(place.output(port)) for port in node.stage.outputs},
         seed=node.seed,
         threads=threads,
-        gpus=gpus,
+        gpus=",".join(map(str, gpus)),
         scratch=str(place.scratch),
-        project=str(project),
+        project=str(planner.project.root),
         log=str(log),
         timeout=node.timeout,
+        interpreter=planner.interpreter(node),
     )
 
 

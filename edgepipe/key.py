@@ -78,11 +78,12 @@ class World:
     """Digest of the lock of the environment that a node runs in; None for the engine's own."""
 
 
-def _own_environment(node: GraphNode) -> None:
-    return None
+def _locked(node: GraphNode) -> str | None:
+    environment = node.environment
+    return None if environment is None or environment.lock is None else environment.lock.digest
 
 
-HERE = World(machine, installed, _own_environment)
+HERE = World(machine, installed, _locked)
 """This process, on this machine."""
 
 
@@ -128,7 +129,7 @@ def parts_of(
         "contents": resolved.contents,
         "inputs": dict(inputs),
         "requires": {**(foreign or {}), **requirements(node, world)},
-        "python": PYTHON,
+        "python": PYTHON if node.environment is None else node.environment.python,
     }
     if node.stage.seeded:
         made_of["seed"] = node.seed
@@ -146,17 +147,24 @@ def code_digest(code: Code) -> tuple[str, bytes]:
 
 
 def requirements(node: GraphNode, world: World = HERE) -> dict[str, str]:
-    """Installed versions of what a stage requires.
+    """Installed versions of what a stage requires; those that are locked, in an environment.
 
     Raises:
         ConfigError: something is not installed.
     """
     versions = {}
+    environment = node.environment
     for name in node.stage.needs():
-        version = world.version(name)
+        version = world.version(name) if environment is None else environment.version(name)
         if version is None:
             message = f"{node.kind.name} requires {name}, which is not installed"
             hint = f"install it: pip install {name}   (edgepipe doctor shows all)"
+            if environment is not None:
+                message = (
+                    f"{node.kind.name} requires {name}, which the environment"
+                    f" '{environment.name}' does not hold"
+                )
+                hint = f"add it to {environment.path.name}: edgepipe env lock {environment.name}"
             raise ConfigError(Problem(message, hint, node.place))
         versions[name] = version
     return versions

@@ -84,11 +84,15 @@ def this_machine() -> Machine:
 
 def _gpus() -> int:
     """NVIDIA GPUs, without asking a driver: device files, or those that the user chose."""
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    present = len([p for p in Path("/dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", p.name)])
+    chosen, present = os.environ.get("CUDA_VISIBLE_DEVICES"), gpus_present()
     if chosen is None or not present:
         return present
     return len([part for part in chosen.split(",") if part.strip()])
+
+
+def gpus_present() -> int:
+    """How many NVIDIA GPUs the machine has, whoever may use them."""
+    return len([p for p in Path("/dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", p.name)])
 
 
 def _memory() -> int:

@@ -38,6 +38,7 @@ def describe(kind: Kind) -> dict[str, Any]:
             for name, metric in stage.metrics.items()
         },
         "requires": list(stage.requires),
+        "environment": stage.environment,
         "measures": stage.measures,
         "example": example(kind),
     }
@@ -149,6 +150,9 @@ def text(kind: Kind) -> str:
     """A kind's page for a terminal."""
     data = describe(kind)
     lines = [f"{data['kind']}    {data['file']}", "", data["description"], ""]
+    if data["environment"]:
+        built = f"edgepipe env sync {data['environment']}"
+        lines += [f"runs in the environment {data['environment']}: {built}", ""]
     lines += _table("inputs", _inputs(data))
     lines += _table("outputs", [(n, t, "") for n, t in data["outputs"].items()])
     lines += _table(

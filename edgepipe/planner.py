@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,33 @@ class Planner:
                 problems |= dict.fromkeys(error.problems)
         if problems:
             raise ConfigError(list(problems))
+
+    def need_environments(self, decisions: Iterable[Decision]) -> None:
+        """Find the environments of nodes that run; what is cached needs none.
+
+        Raises:
+            ConfigError: with all that are not built.
+        """
+        problems: dict[Problem, None] = {}
+        for decision in decisions:
+            node, environment = decision.node, decision.node.environment
+            if environment is None or decision.record is not None:
+                continue
+            if not environment.built(self.project.envs):
+                message = (
+                    f"{node.kind.name} runs in the environment '{environment.name}', which is not"
+                    " built"
+                )
+                hint = f"build it: edgepipe env sync {environment.name}"
+                problems[Problem(message, hint, node.place)] = None
+        if problems:
+            raise ConfigError(problems)
+
+    def interpreter(self, node: GraphNode) -> str:
+        """The interpreter that a node's worker is started with; empty: the one that runs."""
+        if node.environment is None:
+            return ""
+        return str(node.environment.interpreter(self.project.envs))
 
     def changed(self, decision: Decision) -> list[str]:
         """What a node depends on and was written since it was decided on.

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgepipe.errors import ConfigError, Problem, Where, did_you_mean
-from edgepipe.units import SUFFIXES
+from edgepipe.units import parse_size
 
 FILE = "edgepipe.toml"
 _MARKS = (FILE, "pyproject.toml", ".git")
@@ -33,6 +32,8 @@ class Project:
 
     cache_size: int | None = None
     """Bytes that the store's objects may take after a run; None for no limit."""
+    envs: Path = Path()
+    """Built environments; projects share them, and another cache for a run leaves them."""
 
     @property
     def runs(self) -> Path:
@@ -63,20 +64,14 @@ def find(start: Path) -> Project:
     )
     settings = _read(root / FILE)
     plugins = settings.get("plugins", ["plugins"])
+    cache = _cache(root, settings)
     return Project(
         root=root,
         plugins=tuple(path for name in plugins if (path := _inside(root, name)).is_dir()),
-        cache=_cache(root, settings),
+        cache=cache,
+        envs=cache / "envs",
         cache_size=_cache_size(root, settings),
     )
-
-
-def parse_size(text: str) -> int:
-    """Bytes of a size like ``20 GB`` or ``512MiB``. Raises ValueError where it is none."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKMGT]?B|[KMG]iB)\s*", text)
-    if match is None:
-        raise ValueError(f"'{text}' is no size: write a number and a unit, like '20 GB'")
-    return int(float(match[1]) * {**SUFFIXES, "TB": 1e12}[match[2]])
 
 
 def _cache_size(root: Path, settings: dict[str, Any]) -> int | None:

@@ -48,6 +48,8 @@ def _kind(data: dict[str, Any]) -> Iterator[str]:
     ports += [f"- out `{name}`: {type_}" for name, type_ in data["outputs"].items()]
     if data["measures"]:
         ports.append("- measures: it runs alone, and the machine enters its key")
+    if data["environment"]:
+        ports.append(f"- runs in the environment `{data['environment']}`")
     yield from [*ports, ""]
     yield from _parameters(data["parameters"])
     if data["metrics"]:

@@ -95,6 +95,7 @@ class Runner:
             ConfigError: a node that has to run needs more GPUs than there are.
         """
         check_gpus(decisions, self.options.machine)
+        self.planner.need_environments(decisions)
         self._open_store(run_id)
         times = {d.node.name: d.previous.seconds for d in decisions if d.previous}
         kinds = {name: node.kind.name for name, node in self.graph.nodes.items()}
@@ -259,8 +260,8 @@ class Runner:
         needs = self._needs(node)
         gpus = self.room.take(node.name, needs)
         self.tell(NodeStarted(node.name, decision.reason))
-        project, log = self.planner.project.root, self.logs / log_name(node.name)
-        self.executor.start(job_of(place, inputs, project, log, needs.threads, gpus))
+        log = self.logs / log_name(node.name)
+        self.executor.start(job_of(place, self.planner, log, needs.threads, gpus))
 
     def _handle(self, message: Message) -> None:
         name, data = message.node, message.data

@@ -49,6 +49,9 @@ class NodeSpec(_Spec):
     cpus: Annotated[int, Field(ge=0)] | None = Field(
         None, description="threads it keeps busy; 0: all of the machine"
     )
+    env: Name | None = Field(
+        None, description="the locked environment that it runs in, instead of its kind's"
+    )
     gpus: Annotated[int, Field(ge=0, le=1024)] | None = Field(
         None, description="GPUs it uses; it sees no others"
     )

@@ -20,9 +20,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from edgepipe.errors import Problem, StageError, did_you_mean
+from edgepipe.parameters import BaseModel, ConfigDict, Field
 from edgepipe.units import Unit
 
 __all__ = [
@@ -202,6 +201,8 @@ class Stage(Params):
     """It uses ``ctx.seed``, which therefore enters its key."""
     cpus: ClassVar[int] = 1
     """How many threads it keeps busy; 0: all of the machine."""
+    environment: ClassVar[str | None] = None
+    """The locked environment that it runs in; None: edgepipe's own. See docs/environments.md."""
     gpus: ClassVar[int] = 0
     """How many GPUs it uses; it sees no others."""
     memory: ClassVar[int] = 0

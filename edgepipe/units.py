@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Literal, get_args
 
 Unit = Literal["fraction", "s", "bytes", "count", "number"]
@@ -31,9 +32,11 @@ SUFFIXES: dict[str, float] = {
 
 
 def parse_size(text: str) -> int:
-    """Bytes of a text like ``2 GB`` or ``512MiB``. Raises ValueError where it is none."""
-    number = text.rstrip("BikKMG")
-    return round(float(number) * SUFFIXES[text[len(number) :].strip()])
+    """Bytes of a size like ``20 GB`` or ``512MiB``. Raises ValueError where it is none."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKMGT]?B|[KMG]iB)\s*", text)
+    if match is None:
+        raise ValueError(f"'{text}' is no size: write a number and a unit, like '20 GB'")
+    return int(float(match[1]) * {**SUFFIXES, "TB": 1e12}[match[2]])
 
 
 def show(value: float, unit: str) -> str:

@@ -46,15 +46,24 @@ class _Channel:
             self._file.write(line)
 
 
-def main() -> None:
-    """Run jobs until the parent closes standard input; a parent that dies closes it too."""
-    channel = _Channel(int(sys.argv[1]))
+def main(descriptor: int, packages: dict[str, Path] | None = None) -> None:
+    """Run jobs until the parent closes standard input; a parent that dies closes it too.
+
+    Args:
+        descriptor: the file that messages are written to.
+        packages: in another environment, where the folders of packages are told to the finder.
+    """
+    channel = _Channel(descriptor)
     jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
     commands = os.fdopen(os.dup(0), "rb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     threading.Thread(target=_listen, args=(commands, jobs), daemon=True).start()
     while True:
-        run(jobs.get(), channel)
+        job = jobs.get()
+        if packages is not None and not job.plugin:
+            package = job.module.partition(".")[0]
+            packages.setdefault(package, Path(job.root) / package)
+        run(job, channel)
         gc.collect()
 
 
@@ -185,4 +194,4 @@ def _peak() -> int:
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]))

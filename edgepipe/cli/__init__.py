@@ -22,6 +22,7 @@ VERBS = {
     "cache": "what the cache holds: ls, du, gc, verify, export, import, pin, unpin",
     "runs": "the project's runs: ls, show, diff, rm",
     "init": "start a project in a folder",
+    "env": "lock, build, list and remove the environments that stages run in",
     "doctor": "what is installed, what is missing, how to get it",
 }
 

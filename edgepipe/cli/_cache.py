@@ -124,9 +124,9 @@ def usage(options: argparse.Namespace) -> int:
 
 def gc(options: argparse.Namespace) -> int:
     """Remove what nothing holds."""
-    from edgepipe.project import parse_size
     from edgepipe.store.collect import collect
     from edgepipe.store.roots import KEEP_RUNS
+    from edgepipe.units import parse_size
 
     store, _ = opened(options)
     keep_runs = KEEP_RUNS if options.keep_runs is None else options.keep_runs

@@ -8,9 +8,12 @@ import platform
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepipe.cli._common import add_json, print_json
+
+if TYPE_CHECKING:
+    from edgepipe.project import Project
 
 MINIMUM_FREE = 2_000_000_000
 """Bytes that the cache's file system should have free for a first run."""
@@ -29,7 +32,11 @@ def main(options: argparse.Namespace) -> int:
     from edgepipe.project import find
 
     project = find(options.project)
-    checks = [*_machine(project.cache), *_distributions(project.plugins)]
+    checks = [
+        *_machine(project.cache),
+        *_distributions(project.plugins),
+        *_environments(project),
+    ]
     if options.json:
         print_json({"ok": all(c["ok"] for c in checks), "checks": checks})
     else:
@@ -69,6 +76,8 @@ def _distributions(plugins: tuple[Path, ...]) -> list[dict[str, Any]]:
 
     users: dict[str, list[str]] = {}
     for name, kind in Kinds(plugins).all.items():
+        if kind.stage.environment is not None:
+            continue
         for distribution in kind.stage.requires:
             users.setdefault(distribution, []).append(name)
     checks = []
@@ -76,4 +85,29 @@ def _distributions(plugins: tuple[Path, ...]) -> list[dict[str, Any]]:
         version = installed(distribution)
         hint = f"needed by {', '.join(kinds)}: pip install {distribution}"
         checks.append(_check(distribution, version or "not installed", version is not None, hint))
+    return checks
+
+
+def _environments(project: Project) -> list[dict[str, Any]]:
+    from edgepipe.environments import Environments
+    from edgepipe.errors import ConfigError
+    from edgepipe.kinds import packages
+
+    checks = []
+    known = Environments.of(project.root, packages())
+    for name in known.paths:
+        try:
+            environment = known.get(name)
+            problem = environment.problem()
+        except ConfigError as error:
+            problem = error.problems[0]
+        name = f"environment {name}"
+        if problem is not None:
+            checks.append(_check(name, problem.message, False, problem.hint))
+        elif environment.built(project.envs):
+            checks.append(_check(name, f"built, Python {environment.python}"))
+        else:
+            # Most projects need none of those that are within reach.
+            found = f"not built; if you need it: edgepipe env sync {environment.name}"
+            checks.append(_check(name, found))
     return checks

@@ -233,7 +233,8 @@ def _versions(compiled: Compiled) -> dict[str, str]:
 
     versions: dict[str, str] = {}
     for node in compiled.graph.nodes.values():
-        versions |= requirements(node)
+        where = f" ({node.environment.name})" if node.environment else ""
+        versions |= {f"{name}{where}": v for name, v in requirements(node).items()}
     return dict(sorted(versions.items()))
 
 

@@ -30,8 +30,10 @@ class Job:
     """File that everything the node prints is appended to."""
     timeout: float | None = None
     """Seconds after which it is ended."""
-    gpus: tuple[int, ...] = ()
-    """Numbers of the GPUs that it may use, among those that this process sees."""
+    interpreter: str = ""
+    """Executable of another environment that runs it; empty: the one that runs edgepipe."""
+    gpus: str = ""
+    """The GPUs that it may use, as ``0,1``: numbers among those that this process sees."""
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,21 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
-from edgepipe.executor import Job, Message
+from edgepipe.executor import Job, Message, memory
+from edgepipe.machine import gpus_present
+from edgepipe.units import show
 
 _GRACE = 5.0
 """Seconds that a worker has to end after SIGTERM."""
+_BOOTSTRAP = Path(__file__).parent.parent / "bootstrap.py"
+_OURS = {"PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"}
+"""Variables that would lead another interpreter to this one's packages."""
+
+
+_Fits = tuple[str, int, str]
+"""What a process is given at its start: interpreter, threads, GPUs."""
 
 
 @dataclass
@@ -26,12 +36,17 @@ class _Worker:
     process: subprocess.Popen[bytes]
     messages: int
     """File descriptor that its messages come from."""
-    threads: int
+    fits: _Fits
+    """The jobs that it can take."""
     job: Job | None = None
     deadline: float | None = None
     buffer: bytes = b""
     ended_by_us: str = ""
     """Why this executor ended it; empty if it did not."""
+    peak: int = 0
+    """Bytes of resident memory, the most that was seen during its job."""
+    killings: int = 0
+    """Processes that the kernel had killed for memory when its job began."""
 
 
 class LocalExecutor:
@@ -41,10 +56,21 @@ class LocalExecutor:
         self.max_workers = max_workers
         self._workers: list[_Worker] = []
         self._selector = selectors.DefaultSelector()
+        self._failed: list[Message] = []
+        """Of jobs for which no worker could be started."""
 
     def start(self, job: Job) -> None:
-        worker = self._idle(job.threads) or self._spawn(job.threads)
-        worker.job = job
+        try:
+            worker = self._idle(job) or self._spawn(job)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            message = f"the interpreter {job.interpreter or sys.executable} cannot be started: "
+            hint = "build its environment again: edgepipe env rm NAME, edgepipe env sync NAME"
+            self._failed.append(
+                Message(job.node, "error", {"message": message + reason, "hint": hint})
+            )
+            return
+        worker.job, worker.peak, worker.killings = job, 0, memory.killings()
         worker.deadline = None if job.timeout is None else time.monotonic() + job.timeout
         assert worker.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
@@ -53,16 +79,19 @@ class LocalExecutor:
             worker.process.stdin.flush()
 
     def poll(self, timeout: float) -> Sequence[Message]:
+        messages, self._failed = self._failed, []
         now = time.monotonic()
+        timeout = 0.0 if messages else timeout
         deadlines = [w.deadline for w in self._workers if w.deadline is not None]
         if deadlines:
             timeout = max(0.0, min(timeout, min(deadlines) - now))
-        messages: list[Message] = []
         for key, _ in self._selector.select(timeout):
             messages += self._read(key.data)
         for worker in list(self._workers):
             if worker.process.poll() is not None:
                 messages += self._gone(worker)
+            elif worker.job is not None:
+                worker.peak = max(worker.peak, memory.resident(worker.process.pid))
         for worker in self._workers:
             if worker.job and worker.deadline is not None and time.monotonic() > worker.deadline:
                 worker.ended_by_us = f"it took longer than its timeout of {worker.job.timeout:g} s"
@@ -81,13 +110,16 @@ class LocalExecutor:
                     worker.process.wait(max(0.0, deadline - time.monotonic()))
             self._retire(worker)
 
-    def _idle(self, threads: int) -> _Worker | None:
+    def _idle(self, job: Job) -> _Worker | None:
         for worker in list(self._workers):
             if worker.job is None and worker.process.poll() is not None:
                 self._retire(worker)
+            elif worker.job is None and memory.resident(worker.process.pid) > memory.BLOATED:
+                # What a stage leaked, or a framework keeps, is not the next one's burden.
+                self._retire(worker)
         idle = [w for w in self._workers if w.job is None]
         for worker in idle:
-            if worker.threads == threads:
+            if worker.fits == _fits(job):
                 return worker
         if idle and len(self._workers) >= self.max_workers:
             self._retire(idle[0])
@@ -105,9 +137,23 @@ class LocalExecutor:
             self._selector.unregister(worker.messages)
             os.close(worker.messages)
 
-    def _spawn(self, threads: int) -> _Worker:
+    def _spawn(self, job: Job) -> _Worker:
         read, write = os.pipe()
-        count = str(threads)
+        try:
+            process = self._process(job, write)
+        except OSError:
+            os.close(read)
+            raise
+        finally:
+            os.close(write)
+        os.set_blocking(read, False)
+        worker = _Worker(process, read, _fits(job))
+        self._workers.append(worker)
+        self._selector.register(read, selectors.EVENT_READ, worker)
+        return worker
+
+    def _process(self, job: Job, write: int) -> subprocess.Popen[bytes]:
+        count = str(job.threads)
         environment = {
             **os.environ,
             "PYTHONHASHSEED": "0",
@@ -119,19 +165,18 @@ class LocalExecutor:
             # with a short spin a training alone is as fast, and beside a neighbor 2.6 times.
             "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "1000"),
         }
-        process = subprocess.Popen(
-            [sys.executable, "-m", "edgepipe.worker", str(write)],
+        environment |= _visible(job.gpus)
+        command = [sys.executable, "-m", "edgepipe.worker", str(write)]
+        if job.interpreter:
+            command = [job.interpreter, "-P", str(_BOOTSTRAP), str(write)]
+            environment = _foreign(environment, job.interpreter)
+        return subprocess.Popen(
+            command,
             stdin=subprocess.PIPE,
             pass_fds=(write,),
             env=environment,
             start_new_session=True,
         )
-        os.close(write)
-        os.set_blocking(read, False)
-        worker = _Worker(process, read, threads)
-        self._workers.append(worker)
-        self._selector.register(read, selectors.EVENT_READ, worker)
-        return worker
 
     def _read(self, worker: _Worker) -> list[Message]:
         data = os.read(worker.messages, 1 << 16)
@@ -174,12 +219,42 @@ def _why(worker: _Worker) -> tuple[str, str]:
         return worker.ended_by_us, "raise timeout: of this node, or give it less to do"
     code = worker.process.returncode
     if code == -signal.SIGKILL:
-        message = "its process was killed (SIGKILL), most likely because memory ran out"
+        sure = memory.killings() > worker.killings
+        message = (
+            "its process was killed by the system, because memory ran out"
+            if sure
+            else "its process was killed (SIGKILL), most likely because memory ran out"
+        )
+        if worker.peak:
+            message += f"; it had taken {show(worker.peak, 'bytes')}"
         return message, "give it less: a smaller batch or model, or run fewer nodes with --jobs"
     if code < 0:
         name = signal.Signals(-code).name
         return f"its process crashed ({name})", "the log shows how far it came"
     return f"its process ended with status {code}", "a stage must return, and never exit"
+
+
+def _fits(job: Job) -> _Fits:
+    return job.interpreter, job.threads, job.gpus
+
+
+def _visible(gpus: str) -> dict[str, str]:
+    """Shows a process its GPUs and no others; nothing to say on a machine that has none."""
+    if not gpus and not gpus_present():
+        return {}
+    numbers = [int(number) for number in gpus.split(",") if number]
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = [str(number) for number in numbers]
+    if seen is not None:
+        names = [seen.split(",")[number].strip() for number in numbers]
+    return {"CUDA_VISIBLE_DEVICES": ",".join(names)}
+
+
+def _foreign(environment: dict[str, str], interpreter: str) -> dict[str, str]:
+    """What a worker in another environment sees: none of our packages, and its own commands."""
+    kept = {name: value for name, value in environment.items() if name not in _OURS}
+    path = f"{Path(interpreter).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    return {**kept, "PATH": path, "PYTHONNOUSERSITE": "1", "EDGEPIPE_PLAIN_PARAMETERS": "1"}
 
 
 def _kill(process: subprocess.Popen[bytes], number: int) -> None:

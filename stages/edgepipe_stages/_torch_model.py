@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -62,7 +61,7 @@ def build(
     """
     try:
         parsed = Architecture.model_validate(dict(architecture))
-    except ValidationError as error:
+    except ValueError as error:
         raise StageError(f"the model's architecture is not valid: {error}") from error
     for _, message, hint in architecture_problems(parsed):
         raise StageError(message, hint)

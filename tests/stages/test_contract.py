@@ -12,9 +12,10 @@ import pytest
 
 from edgepipe.compiler import compile_graph
 from edgepipe.config import load
+from edgepipe.environments import Environments
 from edgepipe.errors import ConfigError
 from edgepipe.key import installed
-from edgepipe.kinds import Kind, Kinds
+from edgepipe.kinds import Kind, Kinds, packages
 from edgepipe.manual import describe, example, text
 from edgepipe.spec import parse_model
 from edgepipe.stage import Artifact, Metric, Metrics, Stage, ports_of
@@ -22,6 +23,7 @@ from edgepipe.units import UNITS
 from edgepipe.yamlparse import parse
 
 KINDS = [kind for kind in Kinds().all.values() if not kind.plugin]
+ENVIRONMENTS = Environments.of(Path(), packages())
 EXPECTED = {
     "data.digits",
     "data.image_folder",
@@ -37,12 +39,23 @@ EXPECTED = {
     "convert.onnx",
     "convert.savedmodel",
     "convert.tflite",
+    "convert.litert_torch",
     "check.parity",
     "benchmark.torch",
     "benchmark.onnxruntime",
     "benchmark.tflite",
 }
-HEAVY = ("torch", "tensorflow", "onnx", "onnxruntime", "numpy", "sklearn", "PIL", "safetensors")
+HEAVY = (
+    "litert_torch",
+    "torch",
+    "tensorflow",
+    "onnx",
+    "onnxruntime",
+    "numpy",
+    "sklearn",
+    "PIL",
+    "safetensors",
+)
 
 IMPORT_ALL = f"""
 import json, sys
@@ -130,7 +143,9 @@ def test_its_metrics_have_units_and_meanings(kind: Kind) -> None:
 
 @each
 def test_what_it_requires_is_installed(kind: Kind) -> None:
-    assert [name for name in kind.stage.requires if installed(name) is None] == []
+    environment = kind.stage.environment
+    version = installed if environment is None else ENVIRONMENTS.get(environment).version
+    assert [name for name in kind.stage.requires if version(name) is None] == []
     assert isinstance(kind.stage.measures, bool)
     assert isinstance(kind.stage.seeded, bool)
     assert kind.stage.cpus >= 0

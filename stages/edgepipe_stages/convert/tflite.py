@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
-from edgepipe.stage import Context, Field, Metric, Metrics, Stage, StageError, optional
+from edgepipe.stage import Context, Field, Metrics, Stage, optional
 from edgepipe_stages import Calibration, SavedModel, TFLiteModel
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from edgepipe_stages import Interface
-    from edgepipe_stages._tflite import Summary
+from edgepipe_stages._tflite_model import METRICS, calibration_images, write_model
 
 
 class ConvertTFLite(Stage):
@@ -28,12 +22,7 @@ class ConvertTFLite(Stage):
     outputs = {"model": TFLiteModel, "report": Metrics}
     requires = ("tensorflow", "ai-edge-litert")
     seeded = False
-    metrics = {
-        "size_bytes": Metric("bytes", "of model.tflite"),
-        "operators": Metric("count", "operators in the graph"),
-        "transposes": Metric("count", "TRANSPOSE operators: data moved from one layout to another"),
-        "float_tensors": Metric("count", "tensors of type float32; 0 in a full int8 model"),
-    }
+    metrics = METRICS
 
     precision: Literal["float32", "float16", "dynamic", "int8"] = Field(
         "float32", description="of weights and activations; int8 needs the input calibration"
@@ -57,62 +46,12 @@ class ConvertTFLite(Stage):
             )
 
     def run(self, ctx: Context) -> None:
-        from edgepipe_stages._tflite import convert_tflite, summarize
+        from edgepipe_stages._tflite import convert_tflite
 
         path = ctx.input("model")
         interface = SavedModel.interface(path)
-        samples = self._samples(ctx, interface) if self.precision == "int8" else None
+        samples = None
+        if self.precision == "int8":
+            samples = calibration_images(ctx, interface, self.min_samples)
         model = convert_tflite(path / "saved_model", self.precision, samples, self.per_channel)
-        summary = summarize(model)
-        (ctx.output("model") / "model.tflite").write_bytes(model)
-        ctx.save("model", self._description(interface, summary))
-        ctx.save(
-            "report",
-            {
-                "size_bytes": len(model),
-                "operators": summary.operators.total(),
-                "transposes": summary.operators["TRANSPOSE"],
-                "float_tensors": len(summary.float_tensors),
-                "operator_counts": dict(summary.operators),
-            },
-        )
-        if self.precision == "int8" and summary.float_tensors:
-            names = summary.float_tensors
-            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-            ctx.warn(
-                "the int8 model computes in float where TensorFlow Lite has no int8 kernel:"
-                f" {', '.join(names[:5])}{more}"
-            )
-
-    def _samples(self, ctx: Context, interface: Interface) -> NDArray[np.float32]:
-        if ctx.path("calibration") is None:
-            raise StageError("int8 needs the input 'calibration'", "connect it, or choose float16")
-        split, _ = ctx.input("calibration")
-        if len(split) < self.min_samples:
-            raise StageError(
-                f"the calibration set has {len(split)} images, and int8 needs at least"
-                f" {self.min_samples} to find the ranges of activations",
-                "give it more images (100 to 500 are usual), or lower min_samples",
-            )
-        seen = set(split.labels.tolist())
-        absent = [name for i, name in enumerate(interface.classes) if i not in seen]
-        if absent:
-            ctx.warn(
-                "the calibration set shows no image of the class"
-                f"{'es' if len(absent) > 1 else ''} {', '.join(absent[:10])}: activations that only"
-                " they cause may be cut off"
-            )
-        return interface.normalize(split.images)
-
-    def _description(self, interface: Interface, summary: Summary) -> dict[str, Any]:
-        description: dict[str, Any] = {
-            "interface": interface.as_json(),
-            "precision": self.precision,
-        }
-        if self.precision == "int8" and summary.input and summary.output:
-            for port, rule in (("input", summary.input), ("output", summary.output)):
-                description[f"{port}_quantization"] = {
-                    "scale": rule.scale,
-                    "zero_point": rule.zero_point,
-                }
-        return description
+        write_model(ctx, model, interface, self.precision)
