@@ -31,11 +31,11 @@ def macs_and_params(module: nn.Module, interface: Interface) -> tuple[int, int]:
     return counter.flops // 2, sum(p.numel() for p in module.parameters())
 
 
-class _Counter(TorchDispatchMode):
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts as torch.utils.flop_counter does, whose own mode imports all of torch._dynamo: 2 s."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.flops = 0
 
     @classmethod

@@ -62,7 +62,7 @@ class Benchmark(Stage):
     }
 
     runs: int = Field(
-        300, ge=50, le=100_000, description="calls that are timed, at least; each one image"
+        200, ge=50, le=100_000, description="calls that are timed, at least; each one image"
     )
     warmup: int = Field(20, ge=1, le=10_000, description="calls before, at least, which are not")
     seconds: float = Field(
@@ -81,7 +81,7 @@ class Benchmark(Stage):
     def run(self, ctx: Context) -> None:
         wanted = sorted({1, *self.threads})
         cores = len(os.sched_getaffinity(0))
-        possible = [threads for threads in wanted if threads <= cores]
+        possible: list[int] = [threads for threads in wanted if threads <= cores]
         if possible != wanted:
             ctx.log(f"{cores} cores: measured with at most {possible[-1]} threads")
         found = self._measure(ctx, possible)

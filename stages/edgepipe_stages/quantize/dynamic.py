@@ -25,7 +25,9 @@ class QuantizeDynamic(Stage):
 
     per_channel: bool = Field(True, description="a scale for each output channel of a weight")
     reduce_range: bool = Field(
-        False, description="weights in 7 bits: for x86 processors without VNNI, whose sums saturate"
+        True,
+        description="weights in 7 bits: x86 processors without VNNI add products of 8 bits in 16,"
+        " and sums that do not fit are cut off; false where all processors are newer or ARM",
     )
 
     def run(self, ctx: Context) -> None:

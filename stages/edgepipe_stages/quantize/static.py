@@ -40,7 +40,9 @@ class QuantizeStatic(Stage):
         False, description="all zero points 0 and biases in float, as TensorRT needs; with s8"
     )
     reduce_range: bool = Field(
-        False, description="weights in 7 bits: for x86 processors without VNNI, whose sums saturate"
+        True,
+        description="weights in 7 bits: x86 processors without VNNI add products of 8 bits in 16,"
+        " and sums that do not fit are cut off; false where all processors are newer or ARM",
     )
     method: Literal["minmax", "entropy", "percentile"] = Field(
         "minmax",
