@@ -31,25 +31,13 @@ class QuantizeDynamic(Stage):
     )
 
     def run(self, ctx: Context) -> None:
-        from edgepipe_stages._onnx_quantization import dynamic, quantized_products
+        from edgepipe_stages._onnx_quantization import dynamic, save_quantized
 
-        source = ctx.input("model")
-        target = ctx.output("model") / "model.onnx"
         dynamic(
-            source / "model.onnx",
-            target,
+            ctx.input("model") / "model.onnx",
+            ctx.output("model") / "model.onnx",
             ctx.scratch,
             per_channel=self.per_channel,
             reduce_range=self.reduce_range,
         )
-        ctx.save("model", OnnxModel.describe(source) | {"precision": "dynamic"})
-        quantized, products = quantized_products(target)
-        ctx.save(
-            "report",
-            {
-                "size_bytes": target.stat().st_size,
-                "size_before_bytes": (source / "model.onnx").stat().st_size,
-                "quantized_operators": quantized,
-                "operators": products,
-            },
-        )
+        save_quantized(ctx, "dynamic")
