@@ -129,6 +129,11 @@ class ImageDataset(Artifact):
         )
 
     @classmethod
+    def load_test(cls, path: Path) -> Split:
+        """The test split alone: it may be a small part of the whole."""
+        return _load_split(path / "test.safetensors")
+
+    @classmethod
     def check(cls, path: Path) -> None:
         super().check(path)
         data = cls.load(path)

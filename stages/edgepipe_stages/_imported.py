@@ -72,6 +72,13 @@ def save_checked(
     from edgepipe_stages._torch_model import save_model
 
     module.eval()
+    for name, parameter in module.named_parameters():
+        if parameter.dtype != torch.float32:
+            raise StageError(
+                f"the network's '{name}' is {str(parameter.dtype).removeprefix('torch.')}, but"
+                " images come as float32",
+                "make it with .float(); precision is changed further on, by quantize and convert",
+            )
     try:
         with torch.no_grad():
             scores = module(torch.zeros(interface.shape))

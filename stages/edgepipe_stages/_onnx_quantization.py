@@ -20,7 +20,8 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from edgepipe.stage import StageError
+from edgepipe.stage import Context, StageError
+from edgepipe_stages import OnnxModel
 from edgepipe_stages._graph import onnx_file
 
 Method = Literal["minmax", "entropy", "percentile"]
@@ -161,6 +162,26 @@ def quantized_products(path: Path) -> tuple[int, int]:
         or node.input[1] in dequantized
     ]
     return len(quantized), len(nodes)
+
+
+def save_quantized(ctx: Context, precision: str, **numbers: float) -> None:
+    """Write the description of the output ``model``, and the ``report``: sizes and counts.
+
+    Args:
+        ctx: its input ``model`` is the float model; ``model.onnx`` of the output is written.
+        precision: of the output.
+        numbers: what else the report says.
+    """
+    source, target = ctx.input("model"), ctx.output("model") / "model.onnx"
+    ctx.save("model", OnnxModel.describe(source) | {"precision": precision})
+    quantized, products = quantized_products(target)
+    sizes = {
+        "size_bytes": target.stat().st_size,
+        "size_before_bytes": (source / "model.onnx").stat().st_size,
+        "quantized_operators": quantized,
+        "operators": products,
+    }
+    ctx.save("report", {**sizes, **numbers})
 
 
 def _prepare(source: Path, scratch: Path, types: tuple[str, ...]) -> Path:

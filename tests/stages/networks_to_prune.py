@@ -51,3 +51,63 @@ class OnlyScores(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         scores: Tensor = self.head(x.flatten(1))
         return scores
+
+
+class Grouped(nn.Module):
+    """Grouped convolutions, a squeeze and excitation, and channels that are interleaved."""
+
+    def __init__(self, num_classes: int, channels: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(channels, 16, 3, 2, 1)
+        self.grouped = nn.Conv2d(16, 32, 3, 1, 1, groups=4)
+        self.squeeze = nn.Conv2d(32, 8, 1)
+        self.excite = nn.Conv2d(8, 32, 1)
+        self.wide = nn.Conv2d(32, 48, 1)
+        self.narrow = nn.Conv2d(48, 32, 3, 1, 1)
+        self.last = nn.Conv2d(32, 64, 3, 2, 1)
+        self.head = nn.Linear(64, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.grouped(self.stem(x).relu()).relu()
+        x = x * self.excite(self.squeeze(x.mean((2, 3), keepdim=True)).relu()).sigmoid()
+        x = nn.functional.channel_shuffle(x, 4)
+        x = x + self.narrow(self.wide(x).relu())
+        scores: Tensor = self.head(self.last(x).relu().mean((2, 3)))
+        return scores
+
+
+class Dense(nn.Module):
+    """Each layer takes all that came before."""
+
+    def __init__(self, num_classes: int, channels: int) -> None:
+        super().__init__()
+        widths = [16 + 12 * i for i in range(4)]
+        self.stem = nn.Conv2d(channels, 16, 3, 1, 1)
+        self.layers = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(n, 12, 3, 1, 1, bias=False), nn.BatchNorm2d(12))
+            for n in widths[:-1]
+        )
+        self.mix = nn.Conv2d(widths[-1], 24, 1)
+        self.head = nn.Linear(24 * 4, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for layer in self.layers:
+            x = torch.cat([x, layer(x).relu()], 1)
+        x = nn.functional.adaptive_avg_pool2d(self.mix(x).relu(), 2)
+        scores: Tensor = self.head(x.flatten(1))
+        return scores
+
+
+class Recurrent(nn.Module):
+    """Reads the image line by line; no layer of it but the last has channels to remove."""
+
+    def __init__(self, num_classes: int, channels: int, width: int) -> None:
+        super().__init__()
+        self.lines = nn.GRU(channels * width, 16, batch_first=True)
+        self.head = nn.Linear(16, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, state = self.lines(x.transpose(1, 2).flatten(2))
+        scores: Tensor = self.head(state[-1])
+        return scores

@@ -22,6 +22,7 @@ from edgepipe.stage import StageError
 from edgepipe_stages import ImageDataset, Model, OnnxModel, TFLiteModel, TorchModel
 from edgepipe_stages._graph import Graph, Op, Product
 from edgepipe_stages._parity.divergence import pair_products, similarity
+from edgepipe_stages._parity.saturation import saturates
 from edgepipe_stages._parity.trace import Made, TorchProduct, trace
 from edgepipe_stages._runtime import Inspectable, runtime_of
 from edgepipe_stages._torch_model import load_model, save_model
@@ -29,6 +30,7 @@ from edgepipe_stages.check.parity import Parity
 from edgepipe_stages.convert.onnx import ConvertOnnx
 from edgepipe_stages.convert.savedmodel import ConvertSavedModel
 from edgepipe_stages.convert.tflite import ConvertTFLite
+from edgepipe_stages.quantize.static import QuantizeStatic
 
 ARCHITECTURES = ("resnet8", "mobilenet_v3_small")
 Change = Callable[[NDArray[Any]], NDArray[Any]]
@@ -217,6 +219,22 @@ def test_a_wrong_range_between_layers_is_found(
         caught.value
     )
     assert "look at what lies between them and it" in str(caught.value)
+
+
+def test_the_hint_names_weights_that_are_too_wide_for_this_processor(
+    run_stage: RunStage, resnet: Models
+) -> None:
+    for reduced in True, False:
+        params = {"samples": 20, "reduce_range": reduced}
+        wide = run_stage(QuantizeStatic, params, model=resnet.onnx, data=resnet.data)
+        model = wide.outputs["model"]
+        with pytest.raises(StageError) as caught:
+            run_stage(
+                Parity, {"min_sqnr_db": 90}, reference=resnet.torch, model=model, data=resnet.data
+            )
+        hint = caught.value.problems[0].hint
+        assert ("set reduce_range: true" in hint) == saturates(model)
+        assert not (reduced and saturates(model))
 
 
 def test_every_layer_is_in_the_log(run_stage: RunStage, resnet: Models) -> None:

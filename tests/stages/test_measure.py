@@ -20,7 +20,7 @@ from edgepipe.stage import StageError
 from edgepipe_stages import TorchModel
 from edgepipe_stages._measure import child
 from edgepipe_stages._measure.benchmark import _disturbances, percentile
-from edgepipe_stages._measure.child import Response
+from edgepipe_stages._measure.child import Timing
 from edgepipe_stages._measure.machine import (
     busy_seconds,
     peak_memory,
@@ -50,8 +50,8 @@ def test_a_busy_processor_is_avoided() -> None:
         before = busy_seconds()[busy]
         time.sleep(0.3)
         assert busy_seconds()[busy] - before > 0.2
-        assert quiet_cpus(len(allowed)) == allowed
-        assert quiet_cpus(1000) == allowed
+        assert quiet_cpus(len(allowed), allowed) == allowed
+        assert quiet_cpus(1000, allowed) == allowed
     finally:
         neighbor.kill()
         neighbor.wait()
@@ -66,17 +66,15 @@ def test_peak_memory_follows_what_is_touched() -> None:
     assert peak_memory() - before >= 29_000_000
 
 
-def response(
-    times: list[float], cpu: float = 1.0, wall: float = 1.0, other: float = 0.0
-) -> Response:
-    return Response(times, cpu, wall, other, (0.0, 0.0), 0)
+def timing(times: list[float], cpu: float = 1.0, wall: float = 1.0, other: float = 0.0) -> Timing:
+    return Timing(times, cpu, wall, other, (0.0, 0.0))
 
 
 def test_what_is_called_noisy() -> None:
     calm = [1.0] * 99 + [1.6]
-    assert _disturbances({1: response(calm)}) == []
-    rough = response([1.0] * 90 + [1.6] * 10, cpu=0.5, other=0.4)
-    assert _disturbances({1: response(calm), 2: rough}) == [
+    assert _disturbances({1: timing(calm)}) == []
+    rough = timing([1.0] * 90 + [1.6] * 10, cpu=0.5, other=0.4)
+    assert _disturbances({1: timing(calm), 2: rough}) == [
         "with 2 threads 10% of calls took over 1.5 × the fastest, other processes took 40% of its"
         " processors' time, it ran only 50% of the time"
     ]
@@ -151,6 +149,34 @@ def test_images_that_do_not_fit(run_stage: RunStage, tmp_path: Path) -> None:
     assert "give the data stage the image_size" in caught.value.render()
 
 
+WITNESS = """
+import os, torch
+from torch import nn
+
+class Witness(nn.Module):
+    def forward(self, x):
+        with open("WHERE", "a") as file:
+            print(os.getpid(), torch.get_num_threads(), len(os.sched_getaffinity(0)), file=file)
+        return x.flatten(1)
+"""
+
+
+def test_one_process_measures_each_number_of_threads_on_as_many_cpus(
+    run_stage: RunStage, tmp_path: Path
+) -> None:
+    said = tmp_path / "said"
+    inputs = user_model(tmp_path, WITNESS.replace("WHERE", str(said)), "Witness")
+    params = {"runs": 50, "warmup": 1, "threads": [2, 1], "seconds": 0.2}
+    found = run_stage(BenchmarkTorch, params, **inputs).load("report")["latency"]
+    lines = [tuple(map(int, line.split())) for line in said.read_text().splitlines()]
+    assert {pid for pid, *_ in lines}.isdisjoint({os.getpid()})
+    assert len({pid for pid, *_ in lines}) == 1
+    counts = [1, 2] if len(os.sched_getaffinity(0)) > 1 else [1]
+    seen = list(dict.fromkeys((threads, cpus) for _, threads, cpus in lines))
+    assert seen == [(count, count) for count in counts]
+    assert list(found) == [str(count) for count in counts]
+
+
 CRASH = """
 import os, signal, time
 from torch import nn
@@ -165,8 +191,9 @@ class Hang(nn.Module):
 """
 
 
-def faulty(path: Path, name: str) -> dict[str, Path]:
-    (path / "nets.py").write_text(CRASH)
+def user_model(path: Path, code: str, name: str) -> dict[str, Path]:
+    """A stage's inputs: the user's network, without weights, and noise."""
+    (path / "nets.py").write_text(code)
     shape = (1, 2, 2)
     (path / "m").mkdir()
     description = {
@@ -180,7 +207,7 @@ def faulty(path: Path, name: str) -> dict[str, Path]:
 
 def test_a_process_that_is_killed(run_stage: RunStage, tmp_path: Path) -> None:
     with pytest.raises(StageError) as caught:
-        run_stage(BenchmarkTorch, SHORT, **faulty(tmp_path, "Crash"))
+        run_stage(BenchmarkTorch, SHORT, **user_model(tmp_path, CRASH, "Crash"))
     assert caught.value.render() == (
         "error: the process that measures in PyTorch was ended by signal 9: it said nothing\n"
         "  signal 9 is often the system's answer to too little memory"
@@ -190,7 +217,7 @@ def test_a_process_that_is_killed(run_stage: RunStage, tmp_path: Path) -> None:
 def test_a_process_that_never_ends(run_stage: RunStage, tmp_path: Path) -> None:
     start = time.monotonic()
     with pytest.raises(StageError, match="in PyTorch took longer than 8 s"):
-        run_stage(BenchmarkTorch, {**SHORT, "timeout": 8.0}, **faulty(tmp_path, "Hang"))
+        run_stage(BenchmarkTorch, {**SHORT, "timeout": 8.0}, **user_model(tmp_path, CRASH, "Hang"))
     assert time.monotonic() - start < 30
 
 

@@ -46,6 +46,9 @@ class Two(nn.Module):
 def for_other_images(num_classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(7, num_classes))
 
+def in_double(num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(240, num_classes)).double()
+
 def too_few(): return nn.Sequential(nn.Flatten(), nn.LazyLinear(3))
 """
 
@@ -120,6 +123,7 @@ def test_weights_in_the_ways_that_people_save_them(
     ("name", "message"),
     [
         ("two_outputs", "the network gives tuple for one image, not (1, 3)"),
+        ("in_double", "the network's '1.weight' is float64, but images come as float32"),
         ("for_other_images", "the network does not run on an image of (1, 12, 20)"),
         ("Nut", "mynets.py has no 'Nut'"),
     ],

@@ -15,7 +15,13 @@ from small_digits import save_digits
 from edgepipe.stage import StageError, import_user_object
 from edgepipe_stages import ImageDataset, TorchModel
 from edgepipe_stages._macs import macs_and_params
-from edgepipe_stages._torch_model import load_model
+from edgepipe_stages._pruning.channels import ChannelPruner
+from edgepipe_stages._runtime import runtime_of, scores
+from edgepipe_stages._torch_model import build, load_model, save_model
+from edgepipe_stages._zoo import NAMES
+from edgepipe_stages.convert.onnx import ConvertOnnx
+from edgepipe_stages.convert.savedmodel import ConvertSavedModel
+from edgepipe_stages.convert.tflite import ConvertTFLite
 from edgepipe_stages.prune.structured import PruneStructured
 from edgepipe_stages.train.classifier import TrainClassifier
 
@@ -75,7 +81,10 @@ NETWORKS = {
     "mobilenet_v3_small": {"width": 0.5},
     "squeezenet1_1": {"width": 0.5},
     "efficientnet_b0": {"width": 0.25},
+    "shufflenet_v2": {"width": 0.5},
     USER + "Branches": {},
+    USER + "Grouped": {},
+    USER + "Dense": {},
 }
 
 
@@ -88,6 +97,67 @@ def test_at_least_the_share_of_macs_goes(
     ran = run_stage(PruneStructured, params, data=data, model=source, project=HERE)
     assert 0.4 <= ran.metrics["macs_removed"] < 0.65
     check(ran, source)
+
+
+@pytest.mark.parametrize("arch", NAMES)
+def test_each_architecture_is_pruned_tuned_and_exported(
+    run_stage: RunStage, data: Path, tmp_path: Path, arch: str
+) -> None:
+    architecture = {"arch": arch, "width": 0.5 if arch in ("shufflenet_v2", "resnet8") else 0.25}
+    source = untrained(tmp_path / "source", architecture, data)
+    params = {"ratio": 0.5, "round_to": 2, **FAST}
+    ran = run_stage(PruneStructured, params, data=data, model=source)
+    assert 0.4 <= ran.metrics["macs_removed"] < 0.9
+    check(ran, source)
+    exported = run_stage(ConvertOnnx, model=ran.outputs["model"]).outputs["model"]
+    images = ImageDataset.load_test(data).images[:8]
+    own, torchs = (
+        scores(runtime_of(path)(path, 1, str), path, images)
+        for path in (exported, ran.outputs["model"])
+    )
+    assert own == pytest.approx(torchs, rel=1e-3, abs=1e-4)
+    if arch == "shufflenet_v2":
+        saved = run_stage(ConvertSavedModel, model=exported).outputs["model"]
+        tflite = run_stage(ConvertTFLite, model=saved).outputs["model"]
+        last = scores(runtime_of(tflite)(tflite, 1, str), tflite, images)
+        assert last == pytest.approx(torchs, rel=1e-3, abs=1e-4)
+
+
+def untrained(path: Path, architecture: dict[str, Any], data: Path) -> Path:
+    torch.manual_seed(0)
+    own = ImageDataset.load(data).interface
+    path.mkdir()
+    module = build(architecture, own, str)
+    save_model(path, module, {"interface": own.as_json(), "architecture": architecture})
+    return path
+
+
+def units(module: Any) -> list[Any]:
+    return [*module.stage2, *module.stage3, *module.stage4]
+
+
+def test_channels_that_are_shuffled_keep_their_partners(data: Path) -> None:
+    """What goes did nothing before: all that is left computes the same."""
+    interface = ImageDataset.load(data).interface
+    torch.manual_seed(0)
+    module = build({"arch": "shufflenet_v2", "width": 0.5}, interface, str).eval()
+    gone = 0
+    with torch.no_grad():
+        for unit in units(module):
+            expand, norm, _, depthwise, second, project, *_ = unit.branch2
+            idle = torch.randperm(len(expand.weight))[: len(expand.weight) // 2]
+            gone += len(idle)
+            for part in (expand, norm, depthwise, second):
+                part.weight[idle] = 0
+            for part in (norm, second):
+                part.bias[idle] = 0
+            project.weight[:, idle] = 0
+    images = torch.randn(4, *interface.shape[1:])
+    before = module(images)
+    pruner = ChannelPruner(interface, importance="l2", round_to=1, ignore=["conv1*", "conv5*"])
+    pruner.remove_channels(module, 0.5)
+    assert sum(len(unit.branch2[0].weight) for unit in units(module)) == gone
+    assert torch.allclose(module(images), before, atol=1e-5)
 
 
 @pytest.mark.parametrize("importance", ["l1", "l2", "bn_scale", "taylor"])
@@ -181,8 +251,7 @@ def test_a_pruned_model_is_pruned_again_and_fine_tuned(
 @pytest.mark.parametrize(
     ("arch", "params", "message"),
     [
-        (USER + "FixedSize", {"ratio": 0.5}, "the pruned network does not run"),
-        ("shufflenet_v2", {"ratio": 0.5}, "torch-pruning cannot follow the channels"),
+        (USER + "Recurrent", {"ratio": 0.5}, "no channel could be removed"),
         (USER + "OnlyScores", {"ratio": 0.5}, "no channel could be removed"),
         (USER + "OnlyScores", {"macs_ratio": 0.5}, "pruning cannot bring the network down to"),
         (
@@ -202,10 +271,28 @@ def test_what_cannot_be_pruned(
     assert caught.value.problems[0].hint
 
 
-def test_what_a_fixed_size_depends_on_can_be_left_alone(
-    run_stage: RunStage, data: Path, model: Any
+@pytest.mark.parametrize("ignore", [[], ["mix"]])
+def test_what_a_fixed_size_depends_on_is_left_alone(
+    run_stage: RunStage, data: Path, model: Any, ignore: list[str]
 ) -> None:
     source = model(USER + "FixedSize")
-    params = {"ratio": 0.5, "ignore": ["mix"], "epochs": 0}
+    params = {"ratio": 0.5, "ignore": ignore, "epochs": 0}
     ran = run_stage(PruneStructured, params, data=data, model=source, project=HERE)
     check(ran, source)
+    tensors = load_file(ran.outputs["model"] / "weights.safetensors")
+    assert tensors["conv.weight"].shape[0] == 8
+    assert tensors["mix.weight"].shape == (16, 8, 3, 3)
+
+
+def test_layers_around_a_shuffle_keep_their_channels(
+    run_stage: RunStage, data: Path, model: Any
+) -> None:
+    source = model(USER + "Grouped")
+    params = {"ratio": 0.5, "round_to": 2, "epochs": 0}
+    ran = run_stage(PruneStructured, params, data=data, model=source, project=HERE)
+    check(ran, source)
+    tensors = load_file(ran.outputs["model"] / "weights.safetensors")
+    assert tensors["grouped.weight"].shape[0] == tensors["narrow.weight"].shape[0] == 32
+    assert tensors["wide.weight"].shape == (24, 32, 1, 1)
+    assert tensors["stem.weight"].shape[0] == 8
+    assert tensors["squeeze.weight"].shape[0] == 4

@@ -13,14 +13,18 @@ import onnx
 import onnxruntime
 import pytest
 from conftest import RunStage
-from edge_models import Models, digits_net, save_noise, save_onnx
+from edge_models import Models, digits_net, interface, save_noise, save_onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from small_digits import save_digits
 from torch import nn
 
 from edgepipe.stage import StageError
-from edgepipe_stages import Calibration, ImageDataset, OnnxModel
+from edgepipe_stages import Calibration, Dataset, ImageDataset, OnnxModel, Split
+from edgepipe_stages._parity.saturation import saturates
+from edgepipe_stages.convert.onnx import ConvertOnnx
 from edgepipe_stages.quantize.static import QuantizeStatic
+from edgepipe_stages.train.classifier import TrainClassifier
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +51,6 @@ def constants(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
         {"activations": "s8"},
         {"activations": "s8", "symmetric": True},
         {"per_channel": False},
-        {"reduce_range": True},
         {"method": "entropy"},
         {"method": "percentile"},
     ],
@@ -62,6 +65,53 @@ def test_it_agrees_with_the_float_model(
     assert (reference.argmax(1) == own.argmax(1)).mean() >= 0.97
     assert not np.array_equal(reference, own)
     assert OnnxModel.describe(model)["precision"] == "int8"
+
+
+def test_a_mobilenet_keeps_its_accuracy_on_every_processor(
+    run_stage: RunStage, tmp_path: Path
+) -> None:
+    data = save_digits(tmp_path / "data", count=1797)
+    params = {"model": {"arch": "mobilenet_v2", "width": 0.25}, "epochs": 6, "learning_rate": 0.01}
+    module = run_stage(TrainClassifier, params, data=data).outputs["model"]
+    onnx = run_stage(ConvertOnnx, model=module).outputs["model"]
+    model = run_stage(QuantizeStatic, model=onnx, data=data).outputs["model"]
+    labels = ImageDataset.load_test(data).labels
+    before, after = ((scores(m, data).argmax(1) == labels).mean() for m in (onnx, model))
+    assert before > 0.9
+    assert after >= before - 0.005
+
+
+def test_sums_of_the_largest_weights_and_pixels_are_right(
+    run_stage: RunStage, tmp_path: Path
+) -> None:
+    shape = (16, 4, 4)
+    layers = nn.Sequential(nn.Conv2d(16, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    nn.init.ones_(layers[0].weight)
+    model = save_onnx(tmp_path / "m", layers, shape)
+    white = Split(np.full((8, 4, 4, 16), 255, np.uint8), np.arange(8, dtype=np.int64) % 4)
+    data = tmp_path / "d"
+    data.mkdir()
+    ImageDataset.save(data, Dataset(white, white, interface(shape)))
+    for params in ({}, {"activations": "s8"}, {"per_channel": False}):
+        quantized = run_stage(QuantizeStatic, params, model=model, data=data).outputs["model"]
+        assert scores(quantized, data) == pytest.approx(scores(model, data), rel=0.02)
+
+
+def test_who_cuts_off_sums(run_stage: RunStage, models: Models, tmp_path: Path) -> None:
+    wide = run_stage(
+        QuantizeStatic, {"samples": 20, "reduce_range": False}, model=models.onnx, data=models.data
+    ).outputs["model"]
+    old, new, other = (tmp_path / name for name in ("old", "new", "other"))
+    old.write_text("model name\t: X\nflags\t\t: fpu avx2 sse4_2\n")
+    new.write_text("model name\t: X\nflags\t\t: fpu avx2 avx512_vnni\n")
+    other.write_text("Features\t: fp asimd\n")
+    assert saturates(wide, old)
+    assert not saturates(wide, new)
+    assert not saturates(wide, other)
+    assert not saturates(wide, tmp_path / "none")
+    assert not saturates(models.static, old)
+    assert not saturates(models.onnx, old)
+    assert not saturates(models.tflite["int8"], old)
 
 
 def test_weights_are_int8_and_activations_as_asked(run_stage: RunStage, models: Models) -> None:
@@ -161,8 +211,6 @@ def test_all_images_of_a_small_train_split_with_a_warning(
 
 
 def test_a_model_for_exactly_one_image(run_stage: RunStage, models: Models, tmp_path: Path) -> None:
-    from edgepipe_stages.convert.onnx import ConvertOnnx
-
     fixed = run_stage(ConvertOnnx, {"dynamic_batch": False}, model=models.torch).outputs["model"]
     ran = run_stage(QuantizeStatic, {"samples": 20}, model=fixed, data=models.data)
     assert ran.metrics["quantized_operators"] > 0

@@ -250,6 +250,23 @@ def test_a_network_that_runs_with_channels_last_gets_it(data: Dataset) -> None:
     assert image.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize(("channels", "safe"), [(8, True), (7, False), (4, False)])
+def test_a_convolution_that_onednn_overruns_is_kept_out_of_channels_last(
+    data: Dataset, channels: int, safe: bool
+) -> None:
+    narrow = nn.Sequential(
+        nn.Conv2d(3, channels, 3),
+        nn.Conv2d(channels, 8, 1, stride=2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+    layout = choose_layout(narrow, data.interface)
+    assert layout == (torch.channels_last if safe else torch.contiguous_format)
+    images = Images.of(data.train, data.interface, layout)
+    for _ in range(5):
+        narrow(images.normalized(images.pixels)).sum().backward()
+
+
 def test_a_network_for_other_images(data: Dataset) -> None:
     with pytest.raises(StageError, match="does not run on images of 16 × 16 × 3") as caught:
         choose_layout(nn.Sequential(nn.Flatten(), nn.Linear(10, 2)), data.interface)

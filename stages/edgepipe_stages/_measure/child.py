@@ -1,7 +1,8 @@
 """The process that measures: ``python -m edgepipe_stages._measure.child REQUEST.json``.
 
 A process of its own, so that no other state of a warm worker disturbs: pinned to as many
-processors as it uses threads, without garbage collection, and ended with its parent.
+processors as it uses threads, without garbage collection, and ended with its parent. Importing
+a framework costs more than measuring, so it measures all numbers of threads, fewest first.
 """
 
 from __future__ import annotations
@@ -14,20 +15,25 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from edgepipe.errors import EdgepipeError
 from edgepipe.stage import import_user_object
-from edgepipe_stages._artifacts import Dataset, ImageDataset, Model
-from edgepipe_stages._measure.machine import busy_seconds, peak_memory, reset_peak_memory
+from edgepipe_stages._artifacts import ImageDataset, Model, Split
+from edgepipe_stages._measure.machine import (
+    busy_seconds,
+    peak_memory,
+    quiet_cpus,
+    reset_peak_memory,
+)
 from edgepipe_stages._runtime import Runtime, runtime_of, scores
 
 FEWEST = 5
 """Calls that are timed even when the time is up."""
 
-LEAST_SECONDS, LEAST_WARMUP = 0.5, 0.1
+LEAST_SECONDS, LEAST_WARMUP = 0.4, 0.1
 """How long to go on at least: Linux counts who is busy in ticks of 0.01 s."""
 
 
@@ -38,19 +44,17 @@ class Request:
     model: str
     data: str
     project: str
-    cpus: list[int]
-    """To run on: as many threads as processors."""
+    threads: list[int]
+    """Numbers of threads, ascending."""
     runs: int
     warmup: int
     seconds: float
-    """After which no further call is made."""
-    thorough: bool
-    """Find accuracy, operations and parameters too."""
+    """For the calls of one number of threads; after it no further call is made."""
 
 
 @dataclass(frozen=True)
-class Response:
-    """What was measured."""
+class Timing:
+    """What was measured with one number of threads."""
 
     times: list[float]
     """Seconds of each call, in order."""
@@ -61,26 +65,42 @@ class Response:
     """Share of its processors' time that other processes took during the calls."""
     load: tuple[float, float]
     """Processes that wanted a processor, a minute's average: before and after (getloadavg)."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """What was measured."""
+
+    timings: dict[int, Timing]
+    """By number of threads."""
     peak_memory: int
     """Bytes of resident memory that opening and running the model took beyond the runtime."""
-    accuracy: float | None = None
-    macs: int | None = None
-    parameters: int | None = None
-    error: list[str] = field(default_factory=list)
-    """Message and hint, where the model cannot be measured."""
+    accuracy: float
+    macs: int
+    parameters: int
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Response:
+        """The inverse of ``asdict``, once JSON has made strings of the numbers of threads."""
+        timings = {int(threads): Timing(**each) for threads, each in value["timings"].items()}
+        return cls(**{**value, "timings": timings})
 
 
 def main(request_file: str) -> None:
-    """Read the request, measure, and write ``response.json`` beside it."""
+    """Read the request, measure, and write ``response.json`` beside it.
+
+    That file holds a `Response`, or ``error``: message and hint, where the model cannot be
+    measured.
+    """
     _end_with_parent()
     path = Path(request_file)
     request = Request(**json.loads(path.read_text(encoding="utf-8")))
     try:
-        response = measure(request)
+        answer = asdict(measure(request))
     except EdgepipeError as error:
         problem = error.problems[0]
-        response = Response([], 0, 0, 0, (0, 0), 0, error=[problem.message, problem.hint])
-    path.with_name("response.json").write_text(json.dumps(asdict(response)), encoding="utf-8")
+        answer = {"error": [problem.message, problem.hint]}
+    path.with_name("response.json").write_text(json.dumps(answer), encoding="utf-8")
 
 
 def measure(request: Request) -> Response:
@@ -89,29 +109,39 @@ def measure(request: Request) -> Response:
     Raises:
         StageError: the runtime refuses the model, or the images do not fit it.
     """
-    os.sched_setaffinity(0, request.cpus)
+    allowed = os.sched_getaffinity(0)
     model = Path(request.model)
+    # Before this thread is pinned: libraries count the processors that they may use only once.
     runtime_class = runtime_of(model)
-    data: Dataset = ImageDataset.load(Path(request.data))
-    image = Model.interface(model).normalize(data.test.images[:1])
-    gc.collect()
-    reset_peak_memory()
-    before = peak_memory()
-    runtime = runtime_class(
-        model,
-        len(request.cpus),
-        lambda reference: import_user_object(reference, Path(request.project)),
-    )
-    step = runtime.step(image)
-    for _ in range(3):
-        step()
-    memory = peak_memory() - before
-    timed = _time(step, request)
-    found = _thorough(runtime, model, data) if request.thorough else {}
-    return Response(**timed, peak_memory=memory, **found)
+    test = ImageDataset.load_test(Path(request.data))
+    image = Model.interface(model).normalize(test.images[:1])
+
+    def user_object(reference: str) -> Any:
+        return import_user_object(reference, Path(request.project))
+
+    timings: dict[int, Timing] = {}
+    found: dict[str, Any] = {}
+    for threads in request.threads:
+        cpus = quiet_cpus(threads, allowed)
+        # Threads that the runtime starts from now on inherit this.
+        os.sched_setaffinity(0, cpus)
+        gc.collect()
+        reset_peak_memory()
+        before = peak_memory()
+        runtime = runtime_class(model, threads, user_object)
+        step = runtime.step(image)
+        for _ in range(3):
+            step()
+        memory = peak_memory() - before
+        timings[threads] = _time(step, cpus, request)
+        # The first finds what does not depend on threads, and memory that no other took before.
+        found = found or {"peak_memory": memory, **_thorough(runtime, model, test)}
+        # Before the next one opens: no two models at once.
+        del runtime, step
+    return Response(timings, **found)
 
 
-def _time(step: Callable[[], object], request: Request) -> dict[str, Any]:
+def _time(step: Callable[[], object], cpus: list[int], request: Request) -> Timing:
     clock = time.perf_counter
     load = os.getloadavg()[0]
     gc.disable()
@@ -121,14 +151,9 @@ def _time(step: Callable[[], object], request: Request) -> dict[str, Any]:
     wall, cpu = clock() - start, time.process_time() - cpu
     now = busy_seconds()
     gc.enable()
-    total = sum(now[n] - busy[n] for n in request.cpus)
-    return {
-        "times": times,
-        "cpu_seconds": cpu,
-        "wall_seconds": wall,
-        "other_busy": min(1.0, max(0.0, (total - cpu) / (wall * len(request.cpus)))),
-        "load": (load, os.getloadavg()[0]),
-    }
+    total = sum(now[n] - busy[n] for n in cpus)
+    other = min(1.0, max(0.0, (total - cpu) / (wall * len(cpus))))
+    return Timing(times, cpu, wall, other, (load, os.getloadavg()[0]))
 
 
 def _repeat(step: Callable[[], object], calls: int, least: float, most: float) -> list[float]:
@@ -146,10 +171,10 @@ def _repeat(step: Callable[[], object], calls: int, least: float, most: float) -
             return times
 
 
-def _thorough(runtime: Runtime, model: Path, data: Dataset) -> dict[str, Any]:
-    found = scores(runtime, model, data.test.images).argmax(axis=1)
+def _thorough(runtime: Runtime, model: Path, test: Split) -> dict[str, Any]:
+    found = scores(runtime, model, test.images).argmax(axis=1)
     macs, parameters = runtime.macs_and_parameters()
-    accuracy = float((found == data.test.labels).mean())
+    accuracy = float((found == test.labels).mean())
     return {"accuracy": accuracy, "macs": macs, "parameters": parameters}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -20,22 +21,25 @@ def busy_seconds() -> dict[int, float]:
     return busy
 
 
-def quiet_cpus(count: int, watch: float = 0.2) -> list[int]:
-    """The processors that this process may use and that others use least, on different cores.
+def quiet_cpus(count: int, allowed: Collection[int], watch: float = 0.2) -> list[int]:
+    """The processors that others use least, on different cores.
 
     Args:
         count: how many; fewer come back where there are fewer.
+        allowed: to choose from.
         watch: seconds to look for who is busy.
     """
+    if count >= len(allowed):
+        return sorted(allowed)
     before = busy_seconds()
     time.sleep(watch)
     after = busy_seconds()
-    allowed = sorted(os.sched_getaffinity(0), key=lambda cpu: (after[cpu] - before[cpu], cpu))
+    quietest = sorted(allowed, key=lambda cpu: (after[cpu] - before[cpu], cpu))
     first_of_core: dict[str, int] = {}
-    for cpu in allowed:
+    for cpu in quietest:
         first_of_core.setdefault(_core(cpu), cpu)
     alone = list(first_of_core.values())
-    return sorted([*alone, *(cpu for cpu in allowed if cpu not in alone)][:count])
+    return sorted([*alone, *(cpu for cpu in quietest if cpu not in alone)][:count])
 
 
 def _core(cpu: int) -> str:

@@ -20,12 +20,14 @@ from torch.nn import functional
 from edgepipe.stage import StageError
 from edgepipe_stages import Interface
 from edgepipe_stages._macs import macs_and_params
+from edgepipe_stages._pruning.cuts import CUTS, Cuts
 from edgepipe_stages._pruning.layers import LAYERS, output_layers
 from edgepipe_stages._training.images import Images
 
 Importance = Literal["l1", "l2", "bn_scale", "taylor"]
 
 _SEARCH_STEPS = 7
+_NEAR = 0.99
 _HIGHEST_RATIO = 0.98
 
 
@@ -54,6 +56,7 @@ class ChannelPruner:
         self.importance = importance
         self.round_to = round_to
         self.ignore = ignore
+        self._level: int | None = None
 
     def remove_channels(self, module: nn.Module, ratio: float) -> None:
         """Remove a share of each layer's channels.
@@ -61,10 +64,36 @@ class ChannelPruner:
         Raises:
             StageError: the network cannot be traced, or does not run afterwards.
         """
+        if self._level is None:
+            self._level = self._find_level(module)
+        self._remove(module, ratio, self._level)
+
+    def _find_level(self, module: nn.Module) -> int:
+        """How much to cut the network, as an index of `CUTS`: as little as it runs with.
+
+        Raises:
+            StageError: it never runs. This is what was wrong without cuts.
+        """
+        problem: StageError | None = None
+        for level in range(len(CUTS)):
+            try:
+                self._remove(_copy(module), 0.5, level)
+            except _CannotPruneError as error:
+                problem = problem or StageError(error.problems)
+            else:
+                return level
+        assert problem
+        raise problem
+
+    def _remove(self, module: nn.Module, ratio: float, level: int) -> None:
         trained = [parameter.requires_grad for parameter in module.parameters()]
         module.requires_grad_(True)
+        image = torch.zeros(self.interface.shape)
+        cuts = Cuts(module, level)
+        cuts.run(image)
         # Its defaults are dictionaries that all pruners would share.
         groups: dict[str, Any] = {name: {} for name in ("in_channel_groups", "out_channel_groups")}
+
         with warnings.catch_warnings():
             # A parameter outside of layers is pruned by its last dimension, which
             # `_check_runs` then judges.
@@ -72,20 +101,20 @@ class ChannelPruner:
             try:
                 _NearestMultiple(
                     module,
-                    (torch.zeros(self.interface.shape),),
+                    (image,),
                     importance=_importance(self.importance),
                     pruning_ratio=ratio,
-                    ignored_layers=self._kept(module),
+                    ignored_layers=[*self._kept(module), *cuts.kept],
                     round_to=self.round_to,
                     num_heads={},
+                    forward_fn=lambda network, inputs: Cuts(network, level).run(*inputs),
                     **groups,
                 ).step()
             except Exception as error:
-                raise StageError(
+                raise _CannotPruneError(
                     "torch-pruning cannot follow the channels through the network:"
                     f" {type(error).__name__}: {error}",
-                    "reshapes that mix channels, such as ShuffleNet's shuffle, are beyond it;"
-                    " prune.magnitude takes any network",
+                    "prune.magnitude takes any network",
                 ) from error
         for parameter, flag in zip(module.parameters(), trained, strict=True):
             parameter.requires_grad_(flag)
@@ -93,7 +122,7 @@ class ChannelPruner:
         self._check_runs(module)
 
     def ratio_for(self, module: nn.Module, macs: int) -> float:
-        """The smallest share of channels whose removal leaves at most ``macs``.
+        """About the smallest share of channels whose removal leaves at most ``macs``.
 
         Raises:
             StageError: not even the largest share does.
@@ -108,16 +137,17 @@ class ChannelPruner:
             )
         for _ in range(_SEARCH_STEPS):
             middle = (low + high) / 2
-            if self._macs_after(module, middle) <= macs:
-                high = middle
-            else:
+            left = self._macs_after(module, middle)
+            if left > macs:
                 low = middle
+                continue
+            high = middle
+            if left > _NEAR * macs:
+                break
         return high
 
     def _macs_after(self, module: nn.Module, ratio: float) -> int:
-        trial = copy.deepcopy(module)
-        for parameter, own in zip(trial.parameters(), module.parameters(), strict=True):
-            parameter.grad = own.grad
+        trial = _copy(module)
         self.remove_channels(trial, ratio)
         return macs_and_params(trial, self.interface)[0]
 
@@ -142,16 +172,28 @@ class ChannelPruner:
             with torch.no_grad():
                 shape = tuple(module.eval()(torch.zeros(self.interface.shape)).shape)
         except Exception as error:
-            raise StageError(
+            raise _CannotPruneError(
                 f"the pruned network does not run: {type(error).__name__}: {error}",
                 "a size that is written in the network's own code cannot change: compute it from"
                 " the tensors, or name the layers that it depends on in 'ignore'",
             ) from error
         if shape != expected:
-            raise StageError(
+            raise _CannotPruneError(
                 f"the pruned network gives scores of shape {shape}, not {expected}",
                 "name the layers that make its scores in 'ignore'",
             )
+
+
+class _CannotPruneError(StageError):
+    """What torch-pruning makes of a network cannot be used."""
+
+
+def _copy(module: nn.Module) -> nn.Module:
+    """A copy with the same gradients."""
+    copied = copy.deepcopy(module)
+    for parameter, own in zip(copied.parameters(), module.parameters(), strict=True):
+        parameter.grad = own.grad
+    return copied
 
 
 class _NearestMultiple(torch_pruning.pruner.BasePruner):  # type: ignore[misc]

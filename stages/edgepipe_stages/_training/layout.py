@@ -14,7 +14,7 @@ def choose_layout(module: nn.Module, interface: Interface) -> torch.memory_forma
     """Give a module's weights a layout: channels last, in which processors convolve faster.
 
     A network that says ``x.view(…)`` after a convolution does not run with it and keeps its
-    channels contiguous.
+    channels contiguous; so does one with a convolution that oneDNN gets wrong.
 
     Returns:
         the layout that its images need as well, see `arranged`.
@@ -27,9 +27,7 @@ def choose_layout(module: nn.Module, interface: Interface) -> torch.memory_forma
     image = torch.zeros(interface.shape)
     layout = torch.channels_last
     _arrange_weights(module, layout)
-    try:
-        module(arranged(image, layout))
-    except RuntimeError:
+    if _overruns(module) or not _runs(module, arranged(image, layout)):
         layout = torch.contiguous_format
         _arrange_weights(module, layout)
         _check_runs(module, image)
@@ -48,6 +46,27 @@ def arranged(images: Tensor, layout: torch.memory_format) -> Tensor:
 
 def _arrange_weights(module: nn.Module, layout: torch.memory_format) -> None:
     module.to(memory_format=layout)  # type: ignore[call-overload]
+
+
+def _overruns(module: nn.Module) -> bool:
+    """Whether the gradient of a convolution would be written past its end, in channels last.
+
+    oneDNN does that on AVX2 for strided kernels of one pixel and fewer than 8 channels, seen with
+    torch 2.13: the process aborts, now or later.
+    """
+    return any(
+        part.kernel_size == (1, 1) and max(part.stride) > 1 and part.in_channels // part.groups < 8
+        for part in module.modules()
+        if isinstance(part, nn.Conv2d)
+    )
+
+
+def _runs(module: nn.Module, image: Tensor) -> bool:
+    try:
+        module(image)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _check_runs(module: nn.Module, image: Tensor) -> None:

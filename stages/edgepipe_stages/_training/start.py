@@ -3,16 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from edgepipe.stage import Context, StageError
-from edgepipe_stages import Interface, TorchModel
+from edgepipe_stages import Dataset, Interface, TorchModel
 from edgepipe_stages._architecture import Architecture
-from edgepipe_stages._torch_model import build, load_model
+from edgepipe_stages._torch_model import build, load_model, prepare_torch
+from edgepipe_stages._training.images import Images
+from edgepipe_stages._training.layout import choose_layout
+
+
+@dataclass(frozen=True)
+class Start:
+    """A network on its way to be trained, and the images in its layout."""
+
+    module: nn.Module
+    description: dict[str, Any]
+    train: Images
+    test: Images
+
+    @property
+    def interface(self) -> Interface:
+        """What the network takes and gives."""
+        return self.train.interface
+
+
+def start(ctx: Context, architecture: Architecture | None) -> Start:
+    """Seed torch, and get ready what the inputs ``data`` and ``init`` hold.
+
+    Raises:
+        StageError: see `starting_point`.
+    """
+    prepare_torch(ctx.seed, ctx.threads)
+    data: Dataset = ctx.input("data")
+    module, description = starting_point(ctx, architecture, ctx.path("init"), data.interface)
+    interface = Interface.from_json(description["interface"])
+    layout = choose_layout(module, interface)
+    train, test = (Images.of(split, interface, layout) for split in (data.train, data.test))
+    return Start(module, description, train, test)
 
 
 def starting_point(

@@ -9,7 +9,6 @@ from edgepipe.stage import Context, Field, Metric, Metrics, Stage, StageError
 from edgepipe_stages import Dataset, ImageDataset, Model, Split, TorchModel
 
 if TYPE_CHECKING:
-    from edgepipe_stages._parity.distance import Distance
     from edgepipe_stages._parity.divergence import Comparison, Layer
     from edgepipe_stages._runtime import Runtime
 
@@ -93,7 +92,7 @@ class Parity(Stage):
         for layer in compared.layers if compared else []:
             ctx.log(_row(layer))
         if wrong:
-            raise self._failure(wrong, found, len(split), precision, compared)
+            raise self._failure(wrong, paths[1], len(split), precision, compared)
         numbers = asdict(found) | {"accuracy_drop": found.accuracy_drop, "samples": len(split)}
         rows = [layer.as_json() for layer in compared.layers] if compared else []
         ctx.save("report", {**numbers, "tolerance": precision, "layers": rows})
@@ -114,31 +113,39 @@ class Parity(Stage):
     def _failure(
         self,
         wrong: list[str],
-        found: Distance,
+        model: Path,
         images: int,
         precision: str,
         compared: Comparison | None,
     ) -> StageError:
+        from edgepipe_stages._parity.saturation import saturates
+
         message = (
             f"the model is not the PyTorch model any more: {', '.join(wrong)}, on {images} images"
         )
+        hint = "each layer is in the node's log"
         if compared is None:
-            return StageError(
-                message, "check the ONNX or the TFLite model to see which layer diverges first"
+            hint = "check the ONNX or the TFLite model to see which layer diverges first"
+        elif not compared.layers:
+            hint = "none of its layers could be paired with the PyTorch model's"
+        elif compared.first:
+            message += f"; {compared.first}"
+        else:
+            lowest = min(compared.layers, key=lambda layer: _level(layer.output_db))
+            message += (
+                "; no single layer stands out: the error grows from layer to layer, and is"
+                f" largest at '{lowest.path}', {lowest.operator} ({_level(lowest.output_db):.0f} dB)"
             )
-        if not compared.layers:
-            return StageError(
-                message, "none of its layers could be paired with the PyTorch model's"
-            )
-        if compared.first:
-            return StageError(f"{message}; {compared.first}", "each layer is in the node's log")
-        lowest = min(compared.layers, key=lambda layer: _level(layer.output_db))
-        return StageError(
-            f"{message}; no single layer stands out: the error grows from layer to layer, and is"
-            f" largest at '{lowest.path}', {lowest.operator} ({_level(lowest.output_db):.0f} dB)",
-            _GRADUAL.get(precision, "each layer is in the node's log"),
-        )
+            hint = _GRADUAL.get(precision, hint)
+        if saturates(model):
+            hint = f"{_SATURATES}\n{hint}"
+        return StageError(message, hint)
 
+
+_SATURATES = (
+    "this processor has no VNNI and cuts off sums of 8-bit weights: set reduce_range: true where the"
+    " model is quantized"
+)
 
 _GRADUAL = {
     "int8": "give it more calibration samples, per-channel weights, another calibration method, or"

@@ -109,6 +109,12 @@ class PruneStructured(FineTuning, Stage):
             ratio = self._ratio(pruner, module, step, macs_before)
             if ratio > 0:
                 pruner.remove_channels(module, ratio)
+                # Fewer channels may want another layout.
+                chosen = choose_layout(module, interface)
+                if chosen != layout:
+                    layout = chosen
+                    train = Images.of(data.train, interface, layout)
+                    test = Images.of(data.test, interface, layout)
             accuracy_before, _ = evaluate(module, test)
             epochs = self.epochs if step == self.steps else self.step_epochs
             if epochs:

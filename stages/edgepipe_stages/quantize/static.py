@@ -40,7 +40,9 @@ class QuantizeStatic(Stage):
         False, description="all zero points 0 and biases in float, as TensorRT needs; with s8"
     )
     reduce_range: bool = Field(
-        False, description="weights in 7 bits: for x86 processors without VNNI, whose sums saturate"
+        True,
+        description="weights in 7 bits: x86 processors without VNNI add products of 8 bits in 16,"
+        " and sums that do not fit are cut off; false where all processors are newer or ARM",
     )
     method: Literal["minmax", "entropy", "percentile"] = Field(
         "minmax",
@@ -57,7 +59,7 @@ class QuantizeStatic(Stage):
 
     def run(self, ctx: Context) -> None:
         from edgepipe_stages._calibration import calibration_split
-        from edgepipe_stages._onnx_quantization import quantized_products, static
+        from edgepipe_stages._onnx_quantization import save_quantized, static
 
         source = ctx.input("model")
         data: Dataset = ctx.input("data")
@@ -65,10 +67,9 @@ class QuantizeStatic(Stage):
         if len(split) < self.samples:
             ctx.warn(f"only {len(split)} calibration images: the train split has no more")
         ctx.save("calibration", (split, data.interface))
-        target = ctx.output("model") / "model.onnx"
         static(
             source / "model.onnx",
-            target,
+            ctx.output("model") / "model.onnx",
             ctx.scratch,
             OnnxModel.interface(source).normalize(split.images),
             signed=self.activations == "s8",
@@ -78,15 +79,4 @@ class QuantizeStatic(Stage):
             method=self.method,
             progress=ctx.progress,
         )
-        ctx.save("model", OnnxModel.describe(source) | {"precision": "int8"})
-        quantized, products = quantized_products(target)
-        ctx.save(
-            "report",
-            {
-                "size_bytes": target.stat().st_size,
-                "size_before_bytes": (source / "model.onnx").stat().st_size,
-                "quantized_operators": quantized,
-                "operators": products,
-                "calibration_images": len(split),
-            },
-        )
+        save_quantized(ctx, "int8", calibration_images=len(split))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from edgepipe.stage import Context, Field, Metric, Metrics, Stage, optional
-from edgepipe_stages import Dataset, ImageDataset, Interface, TorchModel
+from edgepipe_stages import ImageDataset, TorchModel
 from edgepipe_stages._architecture import Architecture
 from edgepipe_stages._training.settings import Training, start_problems, training_problems
 
@@ -35,19 +35,13 @@ class TrainClassifier(Training, Stage):
         yield from training_problems(self)
 
     def run(self, ctx: Context) -> None:
-        from edgepipe_stages._torch_model import prepare_torch, save_model
+        from edgepipe_stages._torch_model import save_model
         from edgepipe_stages._training.evaluate import evaluate
         from edgepipe_stages._training.fit import curves, fit
-        from edgepipe_stages._training.images import Images
-        from edgepipe_stages._training.layout import choose_layout
-        from edgepipe_stages._training.start import starting_point
+        from edgepipe_stages._training.start import start
 
-        prepare_torch(ctx.seed, ctx.threads)
-        data: Dataset = ctx.input("data")
-        module, description = starting_point(ctx, self.model, ctx.path("init"), data.interface)
-        interface = Interface.from_json(description["interface"])
-        layout = choose_layout(module, interface)
-        history = fit(ctx, module, Images.of(data.train, interface, layout), self)
-        accuracy, _ = evaluate(module, Images.of(data.test, interface, layout))
-        save_model(ctx.output("model"), module, description)
+        begun = start(ctx, self.model)
+        history = fit(ctx, begun.module, begun.train, self)
+        accuracy, _ = evaluate(begun.module, begun.test)
+        save_model(ctx.output("model"), begun.module, begun.description)
         ctx.save("history", {"accuracy": accuracy, "curves": curves(history)})
