@@ -7,6 +7,9 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
+
+import pytest
 
 from edgepipe.digest import digest_bytes, digest_value
 from edgepipe.store import Output, Record, Store, Tree
@@ -126,12 +129,31 @@ def left_over(root: Path) -> list[Path]:
     ]
 
 
+def mount(*arguments: object) -> None:
+    """Mount something."""
+    done = subprocess.run(["mount", *map(str, arguments)], capture_output=True, check=False)
+    if done.returncode:
+        unable(f"a file system cannot be mounted here: {done.stderr.decode().strip()}")
+
+
+def unable(reason: str) -> NoReturn:
+    """Skip a test that this machine cannot do; in CI, where nobody reads skips, it fails."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
 @contextmanager
-def mounted(folder: Path, options: str) -> Iterator[None]:
-    """A tmpfs on a folder. Where it cannot be mounted the test fails: CI runs as root."""
+def mounted(folder: Path, *arguments: object) -> Iterator[None]:
+    """A file system on a folder, as ``mount ARGUMENTS FOLDER`` gives it."""
     folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(folder)], check=True)
+    mount(*arguments, folder)
     try:
         yield
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def small(options: str) -> tuple[str, ...]:
+    """A tmpfs, for `mounted`."""
+    return ("-t", "tmpfs", "-o", options, "none")

@@ -9,6 +9,9 @@ import pytest
 from projects import Folder
 from storing import flip, objects, records, wrong_names
 
+from edgepipe.errors import ConfigError
+from edgepipe.project import find
+
 PIPELINE = """
 edgepipe: 1
 name: p
@@ -193,3 +196,30 @@ def test_the_verb_imports_no_framework_and_explains_itself(project: Folder) -> N
     for action in ("ls", "du", "gc", "verify", "export", "import", "pin", "unpin"):
         assert f"    {action} " in done.out
     assert project.edgepipe("cache").code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("20 GB", 20 * 10**9), ("512MiB", 2**29), ("1.5 kB", 1500), ("7 B", 7), ("2 TB", 2 * 10**12)],
+)
+def test_a_size_cap_is_read_from_the_project_or_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, size: int
+) -> None:
+    assert find(tmp_path).cache_size is None
+    (tmp_path / "edgepipe.toml").write_text(f'cache_size = "{text}"\n')
+    assert find(tmp_path).cache_size == size
+    monkeypatch.setenv("EDGEPIPE_CACHE_SIZE", "3 MB")
+    assert find(tmp_path).cache_size == 3_000_000
+
+
+@pytest.mark.parametrize("text", ["20", "GB", "-1 GB", "1 m", "1e3 GB", "a lot"])
+def test_a_size_cap_that_is_no_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    (tmp_path / "edgepipe.toml").write_text(f'cache_size = "{text}"\n')
+    with pytest.raises(ConfigError, match=f"cache_size: '{text}' is no size") as caught:
+        find(tmp_path)
+    assert caught.value.problems[0].hint == "write a number and a unit, like '20 GB'"
+    monkeypatch.setenv("EDGEPIPE_CACHE_SIZE", text)
+    with pytest.raises(ConfigError, match="EDGEPIPE_CACHE_SIZE: "):
+        find(tmp_path)

@@ -276,6 +276,14 @@ def test_old_roots_do_not_pile_up(store: Store, tmp_path: Path) -> None:
     assert [root.run for root in all_roots(store)] == [f"r{n}" for n in range(25, 30)]
 
 
+def test_runs_of_two_projects_may_have_one_name(store: Store, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        publish(store, name, body(1))
+        run(store, tmp_path / name, "same", key_of(name))
+    collect(store)
+    assert there(store) == {key_of("a"), key_of("b")}
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "pins", ".hidden"])
 def test_a_runs_id_is_a_files_name(store: Store, tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="cannot be a run's id"):

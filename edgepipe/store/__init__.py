@@ -221,7 +221,8 @@ class Store:
 
         What is damaged is put away, and told to `on_damage`.
         """
-        self._place("records", key)
+        if not is_digest(key):
+            return None
         with explained(self.root):
             record = self._records.get(key)
             if record and whole and not all(self.has(o.tree) for o in record.outputs.values()):

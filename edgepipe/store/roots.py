@@ -39,8 +39,7 @@ class RunRoot:
             return cls(store, -1)
         folder = _folder(store)
         os.makedirs(folder, exist_ok=True)
-        path = f"{folder}/{_safe(run_id)}"
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+        path, handle = _new_file(f"{folder}/{_safe(run_id)}")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             head = {
@@ -170,6 +169,16 @@ def pins(store: Store) -> dict[str, str]:
         with contextlib.suppress(OSError):
             found[key] = str(_head(read(f"{folder}/{key}")).get("name", ""))
     return found
+
+
+def _new_file(wanted: str) -> tuple[str, int]:
+    """A new file to append to. Two projects may by chance have runs of one name."""
+    path, number = wanted, 1
+    while True:
+        with contextlib.suppress(FileExistsError):
+            return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+        number += 1
+        path = f"{wanted}.{number}"
 
 
 def _folder(store: Store) -> str:

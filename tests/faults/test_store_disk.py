@@ -16,35 +16,39 @@ from storing import (
     publish,
     put,
     record_of,
+    small,
     wrong_names,
 )
 
 from edgepipe.errors import StoreError
-from edgepipe.store import Store
+from edgepipe.store import Store, explained
 from edgepipe.store.check import verify
 from edgepipe.store.collect import collect
+
+
+def fill(store: Store, done: list[int]) -> None:
+    for turn in range(100):
+        folder = store.staging()
+        try:
+            # The stage itself may meet the full disk.
+            with explained(store.root):
+                (folder / "a").write_bytes(bytes([turn]) * 50_000)
+            with store.using():
+                tree = store.put_tree(folder)
+                store.put_record(record_of(turn, tree))
+            done.append(turn)
+        finally:
+            store.discard(folder)
 
 
 @pytest.mark.parametrize("limit", ["size=600k", "size=8m,nr_inodes=30"])
 def test_a_disk_full_while_publishing(tmp_path: Path, limit: str) -> None:
     root = tmp_path / "store"
-    with mounted(root, limit):
+    with mounted(root, *small(limit)):
         store = Store(root)
-        done = []
+        done: list[int] = []
         with pytest.raises(StoreError) as caught:
-            for turn in range(100):
-                folder = store.staging()
-                try:
-                    (folder / "a").write_bytes(bytes([turn]) * 50_000)
-                    with store.using():
-                        tree = store.put_tree(folder)
-                        store.put_record(record_of(turn, tree))
-                    done.append(turn)
-                except OSError as error:
-                    # The stage itself met the full disk.
-                    raise StoreError(f"{error.strerror}".lower(), "make room") from error
-                finally:
-                    store.discard(folder)
+            fill(store, done)
         assert "no space left on device" in caught.value.problems[0].message
         assert "make room" in caught.value.problems[0].hint
         assert done
@@ -65,7 +69,7 @@ def test_a_disk_full_while_publishing(tmp_path: Path, limit: str) -> None:
 
 def test_a_read_only_store_is_read_and_never_written(tmp_path: Path) -> None:
     root = tmp_path / "store"
-    with mounted(root, "size=8m"):
+    with mounted(root, *small("size=8m")):
         store = Store(root)
         assert store.writable
         record = publish(store, "k", {"a": b"one", "b": b"two"})
@@ -104,7 +108,7 @@ def test_a_read_only_store_is_read_and_never_written(tmp_path: Path) -> None:
 
 def test_new_results_over_a_read_only_store(tmp_path: Path) -> None:
     root = tmp_path / "store"
-    with mounted(root, "size=8m"):
+    with mounted(root, *small("size=8m")):
         below = Store(root)
         old = publish(below, "old", {"a": b"one", "deep/b": bytes(50_000)})
         below.close()

@@ -103,11 +103,10 @@ print("done")
 
 
 def test_sixteen_writers_of_the_same_objects(tmp_path: Path) -> None:
-    path = str(Path(__file__).parents[1])
+    program = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n{WRITER}"
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", f"import sys; sys.path.insert(0, {path!r})\n{WRITER}"]
-            + [str(tmp_path / "store")],
+            [sys.executable, "-c", program, str(tmp_path / "store")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -116,13 +115,11 @@ def test_sixteen_writers_of_the_same_objects(tmp_path: Path) -> None:
     ]
     for process in processes:
         assert line_of(process) == "ready"
-    ends = []
     for process in processes:
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    for process in processes:
-        ends.append((process.communicate(timeout=60)[0].strip(), process.returncode))
+    ends = [(p.communicate(timeout=60)[0].strip(), p.returncode) for p in processes]
     assert ends == [("done", 0)] * 16
     root = tmp_path / "store"
     assert wrong_names(root) == []

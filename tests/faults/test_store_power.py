@@ -10,25 +10,11 @@ import random
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from storing import contents, key_of, publish
+from storing import contents, key_of, mounted, publish, unable
 
 from edgepipe.store import Record, Store
-
-
-@contextmanager
-def disk(image: Path, folder: Path) -> Iterator[None]:
-    folder.mkdir(exist_ok=True)
-    # Nothing is written by the clock, as in the first seconds after a write.
-    options = "loop,commit=300,discard" if image.name == "image" else "loop"
-    subprocess.run(["mount", "-o", options, str(image), str(folder)], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def files_of(name: int) -> dict[str, bytes]:
@@ -36,12 +22,15 @@ def files_of(name: int) -> dict[str, bytes]:
 
 
 def test_after_a_power_loss_what_was_synced_is_there_and_nothing_is_wrong(tmp_path: Path) -> None:
+    if shutil.which("mkfs.ext4") is None:
+        unable("mkfs.ext4 is not installed")
     image = tmp_path / "image"
     with image.open("wb") as file:
         file.truncate(24 << 20)
     subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
     synced: list[list[int]] = []
-    with disk(image, tmp_path / "disk"):
+    # The clock makes the kernel write nothing meanwhile.
+    with mounted(tmp_path / "disk", "-o", "loop,commit=300", image):
         store = Store(tmp_path / "disk" / "store")
         for turn in range(6):
             # Published just now, and never synced.
@@ -55,7 +44,7 @@ def test_after_a_power_loss_what_was_synced_is_there_and_nothing_is_wrong(tmp_pa
         store.close()
     lost = 0
     for turn, names in enumerate(synced):
-        with disk(tmp_path / f"lost{turn}", tmp_path / "found"):
+        with mounted(tmp_path / "found", "-o", "loop", tmp_path / f"lost{turn}"):
             found = Store(tmp_path / "found" / "store")
             kept = [name for first in names for name in range(first, first + 5)]
             for name in range(60):
