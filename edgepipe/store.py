@@ -21,7 +21,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -76,13 +76,16 @@ class Record:
     peak_memory: int
     created: float
     """Seconds since the epoch."""
+    manifests: Mapping[str, str] = field(default_factory=dict)
+    """Name → digest of an object that explains a part of the key."""
 
 
 class Store:
     """A content-addressed store in a folder, made on first use."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, base: Store | None = None) -> None:
         self.root = root
+        self.base = base
 
     def _path(self, table: str, digest: str) -> Path:
         return self.root / table / digest[:2] / digest[2:]
@@ -184,6 +187,28 @@ class Store:
         """Publish a record; its objects must be in the store already."""
         with explained(self.root):
             self._write(self._path("records", record.key), json.dumps(asdict(record)).encode())
+
+    def object_path(self, digest: str) -> Path:
+        """Where an object is, or would be."""
+        return self._path("objects", digest)
+
+    def adopt(self, path: Path, digest: str) -> None:
+        """Move a file in as an object. Raises StoreError if it is not what the digest says."""
+        with explained(self.root):
+            body_digests = (digest_file(path), digest_bytes("tree", path.read_bytes()))
+            if digest not in body_digests:
+                raise StoreError(f"{path.name} is not the object {digest[:12]}")
+            self._publish(path, self._path("objects", digest))
+
+    def keys(self) -> Iterator[str]:
+        """The keys of all records."""
+        for folder in sorted((self.root / "records").glob("??")):
+            for path in sorted(folder.iterdir()):
+                yield folder.name + path.name
+
+    def using(self) -> contextlib.AbstractContextManager[None]:
+        """Held while objects and records are published, so that gc waits."""
+        return contextlib.nullcontext()
 
     def metrics(self, tree: str) -> Any:
         """The JSON of a Metrics artifact in the store."""

@@ -36,11 +36,11 @@ FRAMEWORKS = {
 LAYERS = [
     {"cli", "__main__"},
     {"report", "runner", "executor", "worker"},
-    {"compiler", "gatecheck", "planner", "schema", "manual", "reference", "runs"},
+    {"compiler", "gatecheck", "planner", "schema", "manual", "reference", "runs", "remote"},
     {"config", "variables", "yamlparse", "key", "graph", "store", "project", "sources"},
     {"spec", "stage", "kinds", "fingerprint", "filestate", "events", "results", "gates"},
     {"yamltree", "units"},
-    {"digest", "errors"},
+    {"digest", "errors", "signing"},
 ]
 """From the top down: a module imports of its own layer or of lower ones."""
 
