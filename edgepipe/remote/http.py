@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,16 +21,18 @@ class Website(Cloud):
         from fsspec.implementations.http import HTTPFileSystem
 
         settings = self.settings
-        auth = aiohttp.BasicAuth(settings.user, settings.password) if settings.user else None
+        # A body that inflates is none of ours.
+        headers = {"Accept-Encoding": "identity"}
+        if settings.user:
+            login = f"{settings.user}:{settings.password}".encode()
+            headers["Authorization"] = f"Basic {base64.b64encode(login).decode()}"
         fs = HTTPFileSystem(
             loop=get_loop(),
             skip_instance_cache=True,
             client_kwargs={
-                "auth": auth,
                 # Proxies and ~/.netrc, as other tools read them.
-                "trust_env": auth is None,
-                # A body that inflates is none of ours.
-                "headers": {"Accept-Encoding": "identity"},
+                "trust_env": not settings.user,
+                "headers": headers,
                 "auto_decompress": False,
                 "timeout": aiohttp.ClientTimeout(
                     total=None, sock_connect=self.timeout, sock_read=self.timeout

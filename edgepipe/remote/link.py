@@ -23,6 +23,7 @@ from edgepipe.store import Record
 from edgepipe.units import show
 
 T = TypeVar("T")
+Ask = Callable[[Callable[[Transport], "Record | None"]], "Record | None"]
 
 
 @dataclass
@@ -118,7 +119,7 @@ class Link:
             raise UnavailableError(self.reads.reason)
         return self.writes.ask(lambda: request(self._connected()))
 
-    def record(self, key: str, ask: Callable[[Callable[[Transport], T]], T]) -> Record | None:
+    def record(self, key: str, ask: Ask) -> Record | None:
         """The remote's record of a key; None if there is none that may be used.
 
         Args:
@@ -129,17 +130,16 @@ class Link:
             UnavailableError: the remote did not answer.
             OtherFormatError: there is one that another version wrote.
         """
-        data = bytearray()
 
-        def request(transport: Transport) -> bool:
-            data.clear()
+        def request(transport: Transport) -> Record | None:
+            data = bytearray()
             name, seconds = path_of("records", key), self.settings.timeout
-            return transport.get(name, data.extend, RECORD_LIMIT, seconds)
-
-        try:
-            if not ask(request):  # type: ignore[arg-type]
+            if not transport.get(name, data.extend, RECORD_LIMIT, seconds):
                 return None
             return decode_record(bytes(data), key, self.signer)
+
+        try:
+            return ask(request)
         except RejectedError as error:
             self.bad_records.add(key)
             if isinstance(error, NotARecordError):
@@ -162,10 +162,10 @@ class Link:
     def warnings(self) -> list[str]:
         """All that went wrong."""
         said = self.complaints.all()
-        for what, breaker in (("requests to", self.reads), ("uploads to", self.writes)):
+        for what, breaker in (("request", self.reads), ("upload request", self.writes)):
             if breaker.failures and not breaker.reason:
-                text = f"{breaker.failures} {what} the remote {self.shown} failed: {breaker.last}"
-                said.append(text)
+                failed = _counted(breaker.failures, what)
+                said.append(f"{failed} to the remote {self.shown} failed: {breaker.last}")
         return said
 
     def close(self) -> None:
