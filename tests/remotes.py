@@ -16,12 +16,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from edgepipe.digest import digest_bytes
 from edgepipe.project import Project
 from edgepipe.remote import Remote
 from edgepipe.store import Output, Record, Store
 
 TEAM_KEY = "a-key-that-the-team-shares"
+SECRET = "a-secret-of-the-user"
+
+
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What S3 needs, and nothing of the user's own."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("EDGEPIPE_REMOTE", "EDGEPIPE_SIGNING_KEY", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def key(name: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import pty
 import subprocess
 import sys
 import time
@@ -18,6 +20,7 @@ from remotes import (
     TEAM_KEY,
     bucket,
     content,
+    credentials,
     key,
     misbehaving,
     remote,
@@ -44,11 +47,7 @@ def s3() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret-of-the-user")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    for name in ("EDGEPIPE_REMOTE", "EDGEPIPE_SIGNING_KEY", "HTTP_PROXY", "http_proxy"):
-        monkeypatch.delenv(name, raising=False)
+    credentials(monkeypatch)
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -136,7 +135,7 @@ def test_a_file_of_many_parts(s3: str, stores: tuple[Store, Store], tmp_path: Pa
     (digest,) = (f.digest for f in mine.tree(record.outputs["out"].tree).files)
     head = client.head_object(Bucket=name, Key=f"team/cache/objects/{digest[:2]}/{digest[2:]}")
     # It was an upload of parts.
-    assert head["ETag"].strip('"').endswith("-3")
+    assert head["ETag"].strip('"').endswith("-5")
     assert client.list_multipart_uploads(Bucket=name).get("Uploads", []) == []
     assert one.fetch(record.key, theirs) == record
     assert theirs.object_path(digest).read_bytes() == body
@@ -393,6 +392,24 @@ def test_push_and_pull_without_a_pipeline(
     assert list(Store(cache).keys()) == sorted(record.key for record in records)
     with pytest.raises(ConfigError, match="no key that begins with 'abcdefabcdef'"):
         _remote.push(cli("push", "abcdefabcdef"))
+
+
+def test_progress_is_shown_on_a_terminal(project: Folder) -> None:
+    project.write("edgepipe.toml", "[remote]\nurl = '../team'\n")
+    result(Store(project.cache), "a")
+    code = (
+        "import argparse, sys\nfrom edgepipe.cli import _remote\np = argparse.ArgumentParser()\n"
+        "_remote.configure_push(p)\nsys.exit(_remote.push(p.parse_args([])))\n"
+    )
+    ours, theirs = pty.openpty()
+    done = subprocess.run([sys.executable, "-c", code], stderr=theirs, stdout=subprocess.PIPE)
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert done.returncode == 0
+    assert shown.startswith("\r\x1b[Kpushed 0 of 1: down nothing; up ")
+    assert shown.endswith("\r\x1b[K")
+    assert done.stdout.startswith(b"1 uploaded, 0 there already")
 
 
 def test_push_and_pull_need_a_remote_that_can_be_used(project: Folder) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,11 +66,11 @@ def push(options: argparse.Namespace) -> int:
             remote.push([], store)
         counts = {"uploaded": 0, "there": 0, "failed": 0}
         todo = list(records.values())
-        with _Progress("pushed", len(todo), options) as progress:
+        with _Progress("pushed", len(todo), remote, options) as progress:
             for some in _chunks(todo):
                 for outcome in remote.push(some, store).values():
                     counts[outcome] += 1
-                progress.add(len(some), remote)
+                progress.add(len(some))
     said = f"{counts['uploaded']} uploaded, {counts['there']} there already"
     if counts["failed"]:
         said += f", {counts['failed']} failed"
@@ -91,10 +91,10 @@ def pull(options: argparse.Namespace) -> int:
             keys = list(remote.keys())
             absent = [key for key in keys if store.record(key) is None]
             counts["there"] = len(keys) - len(absent)
-            with _Progress("pulled", len(absent), options) as progress:
+            with _Progress("pulled", len(absent), remote, options) as progress:
                 for some in _chunks(absent):
                     counts["pulled"] += len(remote.fetch_many(some, store))
-                    progress.add(len(some), remote)
+                    progress.add(len(some))
             counts["missing"] = len(absent) - counts["pulled"]
     said = f"{counts['pulled']} pulled, {counts['there']} there already"
     if counts["missing"]:
@@ -112,7 +112,7 @@ def _pull_pipeline(
     missing = {name: len({s.node for s in n.inputs.values()}) for name, n in graph.nodes.items()}
     ready = [name for name, count in missing.items() if count == 0]
     settled = 0
-    with _Progress("pulled", len(graph.nodes), options) as progress:
+    with _Progress("pulled", len(graph.nodes), remote, options) as progress:
         while ready:
             level = {}
             for name in ready:
@@ -128,7 +128,7 @@ def _pull_pipeline(
                     found[name] = record
                     counts["there" if decision.record else "pulled"] += 1
             settled += len(level)
-            progress.add(len(level), remote)
+            progress.add(len(level))
             known |= found
             ready = []
             for name in found:
@@ -210,25 +210,33 @@ def _finish(remote: Remote, counts: dict[str, int], said: str, options: argparse
 class _Progress:
     """A line that counts, on a terminal only."""
 
-    def __init__(self, verb: str, total: int, options: argparse.Namespace) -> None:
+    def __init__(self, verb: str, total: int, remote: Remote, options: argparse.Namespace) -> None:
         self.verb = verb
         self.total = total
+        self.remote = remote
         self.done = 0
         self.shows = sys.stderr.isatty() and not options.json
-        self.last = 0.0
+        self.ended = threading.Event()
 
     def __enter__(self) -> _Progress:
+        if self.shows:
+            self.thread = threading.Thread(target=self._show, daemon=True)
+            self.thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.shows:
+            self.ended.set()
+            self.thread.join()
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
-    def add(self, number: int, remote: Remote) -> None:
-        """Count further; the line is drawn at most ten times a second."""
+    def add(self, number: int) -> None:
+        """Count further."""
         self.done += number
-        now = time.monotonic()
-        if self.shows and now - self.last > 0.1:
-            self.last = now
-            line = f"{self.verb} {self.done} of {self.total}: {remote.traffic.text()}"
+
+    def _show(self) -> None:
+        while True:
+            line = f"{self.verb} {self.done} of {self.total}: {self.remote.traffic.text()}"
             print(f"\r\033[K{line[:100]}", end="", file=sys.stderr, flush=True)
+            if self.ended.wait(0.2):
+                return

@@ -18,6 +18,7 @@ from edgepipe.remote.pull import Puller
 from edgepipe.remote.push import Outcome, Pusher
 from edgepipe.remote.settings import Settings, read
 from edgepipe.remote.transport import UnavailableError
+from edgepipe.remote.wire import is_digest
 from edgepipe.store import Record, Store
 
 __all__ = ["Outcome", "Remote", "RemoteError", "Traffic"]
@@ -135,10 +136,11 @@ class Remote:
             RemoteError: it cannot list them, or does not answer.
         """
         try:
-            yield from self._link.read(lambda transport: list(transport.names("records")))
+            names = self._link.read(lambda transport: list(transport.names("records")))
         except UnavailableError as error:
             message = f"the remote {self.shown} cannot be listed: {error}"
             raise RemoteError(message, "name a pipeline to pull what it needs") from None
+        yield from filter(is_digest, names)
 
     def close(self) -> None:
         """Let go of connections. Uploads that still wait are given up."""

@@ -88,7 +88,8 @@ class Folder:
             found = []
             for folder in sorted((self.root / table).glob("??")):
                 tick()
-                found += [folder.name + entry.name for entry in os.scandir(folder)]
+                if folder.is_dir():
+                    found += [folder.name + path.name for path in folder.iterdir()]
             return sorted(found)
 
         return iter(self._bounded(work))

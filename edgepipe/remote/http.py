@@ -13,7 +13,7 @@ _ABSENT = {404, 410}
 
 
 class Website(Cloud):
-    """Files by GET and HEAD below a URL."""
+    """Files by GET below a URL."""
 
     async def _open(self) -> Any:
         import aiohttp
@@ -62,16 +62,7 @@ class Website(Cloud):
         return self._do(work(), seconds)
 
     def size(self, name: str) -> int | None:
-        async def work() -> int | None:
-            session = await self._fs.set_session()
-            async with session.head(self._url(name), allow_redirects=True) as response:
-                if response.status in _ABSENT:
-                    return None
-                if response.status != 200:
-                    raise status_reason(response.status)
-                return int(response.content_length or 0)
-
-        return self._do(work())
+        raise UnavailableError("it can only be read")
 
     def put(self, name: str, upload: Upload, *, replace: bool) -> bool:
         raise UnavailableError("it can only be read")

@@ -102,13 +102,20 @@ class _Fetch:
         for key, record in records.items():
             outputs = {output.tree for output in record.outputs.values()}
             if not outputs <= trees.keys():
+                self._useless(key, outputs)
                 continue
             named = {file.digest for tree in outputs for file in trees[tree].files}
             if [digest for digest in named if not files_there[digest].result()]:
+                self._useless(key, named)
                 continue
             explained = {d for d in record.manifests.values() if notes_there[d].result()}
             done[key] = self._publish(record, [*named, *outputs, *explained])
         return done
+
+    def _useless(self, key: str, digests: set[str]) -> None:
+        """Have the record replaced if its objects are to blame, and not the connection."""
+        if digests & self.link.bad_objects:
+            self.link.bad_records.add(key)
 
     def _started(
         self, work: Callable[[str, File | None], bool], items: Mapping[str, File | None]

@@ -90,11 +90,11 @@ class Pusher:
             if isinstance(held, str):
                 outcomes[record.key] = held
                 continue
-            if held is not None and not thorough and not self.link.bad_objects:
-                outcomes[record.key] = "there"
-                continue
-            if held is not None and held.outputs != record.outputs:
-                # Two ways to the same key: the first that was published stays.
+            if record.key in self.link.bad_records:
+                # This session tried to fetch it, and it was of no use.
+                held = None
+            if held is not None and (not thorough or held.outputs != record.outputs):
+                # Where a key was made twice and differently, the first that was published stays.
                 outcomes[record.key] = "there"
                 continue
             try:

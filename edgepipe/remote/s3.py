@@ -11,8 +11,11 @@ from edgepipe.remote.cloud import Cloud, status_reason
 from edgepipe.remote.settings import Settings
 from edgepipe.remote.transport import RejectedError, Sink, UnavailableError, Upload, patience
 
-_PART = 16 << 20
-_PARTS_AT_ONCE = 4
+_PART = 8 << 20
+_MOST_PARTS = 9000
+"""Fewer than S3 allows."""
+_PARTS_AT_ONCE = 2
+"""Of each upload: eight of them go on at a time, and parts are in memory."""
 _CONNECTIONS = 32
 
 
@@ -142,7 +145,7 @@ class Bucket(Cloud):
 
         try:
             parts: list[dict[str, Any]] = []
-            numbered = enumerate(upload.chunks(_PART), 1)
+            numbered = enumerate(upload.chunks(max(_PART, upload.size // _MOST_PARTS)), 1)
             # The last step is taken only if chunks() ended well: all bytes were right.
             while some := [pair for _, pair in zip(range(_PARTS_AT_ONCE), numbered, strict=False)]:
                 parts += await asyncio.gather(*(send(*pair) for pair in some))

@@ -19,10 +19,12 @@ from typing import Any
 
 import pytest
 from remotes import (
+    SECRET,
     TEAM_KEY,
     Asked,
     bucket,
     content,
+    credentials,
     key,
     misbehaving,
     remote,
@@ -54,11 +56,7 @@ def s3() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret-of-the-user")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    for name in ("EDGEPIPE_REMOTE", "EDGEPIPE_SIGNING_KEY", "HTTP_PROXY", "http_proxy"):
-        monkeypatch.delenv(name, raising=False)
+    credentials(monkeypatch)
 
 
 class Team:
@@ -150,6 +148,18 @@ def test_a_tampered_object_is_refused_and_healed(team: Team, damage: str, over: 
     one.offer(result(team.theirs, "a", out={"model": b"0123456789" * 1000}), team.theirs)
     assert one.flush(20) == 0
     assert team.remote().fetch(record.key, Store(team.root / "third")) == record
+
+
+def test_a_result_that_comes_out_differently_replaces_a_useless_one(team: Team) -> None:
+    record = result(team.mine, "a", out={"model": b"1"})
+    team.remote().push([record], team.mine)
+    write(team.file_of(record), b"2")
+    one = team.remote()
+    assert one.fetch(record.key, team.theirs) is None
+    other = result(team.theirs, "a", out={"model": b"3"})
+    one.offer(other, team.theirs)
+    assert one.flush(20) == 0
+    assert team.remote().fetch(record.key, Store(team.root / "third")) == other
 
 
 def test_a_tampered_tree_is_refused(team: Team) -> None:
@@ -882,7 +892,7 @@ def test_errors_tell_no_secret(
             print(error.render())
     said = "".join(capfd.readouterr())
     assert "it answered 500" in said
-    for secret in (PASSWORD, "a-secret-of-the-user", TEAM_KEY):
+    for secret in (PASSWORD, SECRET, TEAM_KEY):
         assert secret not in said
 
 
@@ -899,5 +909,5 @@ def test_no_secret_is_in_what_is_shared(
     for item in listed:
         answer = client.get_object(Bucket=name, Key=item["Key"])
         text = str(answer["Metadata"]).encode() + answer["Body"].read()
-        for secret in (PASSWORD, TEAM_KEY, "a-secret-of-the-user", "AKIA"):
+        for secret in (PASSWORD, TEAM_KEY, SECRET, "AKIA"):
             assert secret.encode() not in text
