@@ -190,6 +190,9 @@ def misbehaving(answer: Answer) -> Iterator[tuple[str, list[str]]]:
     asked: list[str] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
+        # Uploads ask first whether they may go on, as this version can.
+        protocol_version = "HTTP/1.1"
+
         def handle_one_request(self) -> None:
             try:
                 super().handle_one_request()

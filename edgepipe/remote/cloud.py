@@ -101,7 +101,7 @@ def explained(error: BaseException) -> UnavailableError:
     if any(isinstance(item, socket.gaierror) for item in chain):
         return UnavailableError("its host is not known")
     if "ClientSSLError" in names or "SSLError" in names:
-        return UnavailableError("its certificate was not accepted")
+        return UnavailableError("no secure connection could be made")
     if names & {"ConnectTimeoutError", "ReadTimeoutError", "TimeoutError"}:
         return UnavailableError("no answer in time")
     if names & {
