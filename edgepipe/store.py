@@ -206,6 +206,9 @@ class Store:
             for path in sorted(folder.iterdir()):
                 yield folder.name + path.name
 
+    def sync(self) -> None:
+        """Make durable what was published; each publication did that already."""
+
     def using(self) -> contextlib.AbstractContextManager[None]:
         """Held while objects and records are published, so that gc waits."""
         return contextlib.nullcontext()

@@ -46,6 +46,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="PATH=VALUE", help="override a value"
     )
+    parser.add_argument("--project", type=Path, default=Path(), metavar="DIR", help="whose remote")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="instead of $EDGEPIPE_CACHE")
     add_json(parser)
 
@@ -96,6 +97,8 @@ def pull(options: argparse.Namespace) -> int:
                     counts["pulled"] += len(remote.fetch_many(some, store))
                     progress.add(len(some))
             counts["missing"] = len(absent) - counts["pulled"]
+        if counts["pulled"]:
+            store.sync()
     said = f"{counts['pulled']} pulled, {counts['there']} there already"
     if counts["missing"]:
         said += f", {counts['missing']} not to be had"
@@ -151,7 +154,7 @@ def _project(options: argparse.Namespace) -> Project:
 
     from edgepipe.project import find
 
-    project = find(Path())
+    project = find(options.project)
     return project if options.cache is None else replace(project, cache=options.cache.absolute())
 
 
