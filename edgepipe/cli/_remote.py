@@ -55,13 +55,15 @@ def push(options: argparse.Namespace) -> int:
     """Upload; 1 if something could not be."""
     pipelines = [Path(name) for name in options.what if Path(name).suffix in {".yaml", ".yml"}]
     keys = [name for name in options.what if Path(name) not in pipelines]
+    lost = 0
     compiled = [_compiled(path, options) for path in pipelines]
     project = compiled[0].project if compiled else _project(options)
     store: Store = compiled[0].planner.store if compiled else Store(project.cache)
     records = {r.key: r for one in compiled for r in _cached(one)}
     if keys or not options.what:
-        chosen = _matching(keys, store) if keys else store.keys()
+        chosen = _matching(keys, store) if keys else list(store.keys())
         records |= {key: record for key in chosen if (record := store.record(key)) is not None}
+        lost = len(set(chosen) - records.keys())
     with _remote(project, options) as remote:
         if not remote.writable:
             remote.push([], store)
@@ -73,10 +75,12 @@ def push(options: argparse.Namespace) -> int:
                     counts[outcome] += 1
                 progress.add(len(some))
     said = f"{counts['uploaded']} uploaded, {counts['there']} there already"
+    if lost:
+        said += f", {lost} not whole in the cache"
     if counts["failed"]:
         said += f", {counts['failed']} failed"
-    _finish(remote, counts, said, options)
-    return 1 if counts["failed"] else 0
+    _finish(remote, {**counts, "lost": lost}, said, options)
+    return 1 if counts["failed"] or (lost and keys) else 0
 
 
 def pull(options: argparse.Namespace) -> int:

@@ -26,6 +26,7 @@ class Cloud:
         self.timeout = settings.timeout
         self._lock = threading.Lock()
         self._fs: Any = None
+        self._broken: UnavailableError | None = None
 
     async def _open(self) -> Any:
         """Make the file system and its session, in the loop. Makes no request."""
@@ -34,8 +35,15 @@ class Cloud:
     def _ready(self) -> None:
         """Make the file system on first use; the time it takes is not the remote's."""
         with self._lock:
+            if self._broken is not None:
+                raise self._broken
             if self._fs is None:
-                self._fs = self._wait(self._open(), self.timeout + _START_SECONDS)
+                try:
+                    self._fs = self._wait(self._open(), self.timeout + _START_SECONDS)
+                except UnavailableError as error:
+                    # Those who wait for the lock are not to wait for the same once more each.
+                    self._broken = error
+                    raise
 
     def _do(self, work: Coroutine[Any, Any, T], seconds: float = 0) -> T:
         """Run a coroutine in fsspec's loop, for at most ``seconds``, or as a small request."""

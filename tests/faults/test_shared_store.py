@@ -507,8 +507,8 @@ def test_a_push_that_is_killed_shows_no_reader_half(
         settings["endpoint"] = request.getfixturevalue("s3")
         settings["url"], _ = bucket(settings["endpoint"])
     records = [
-        result(team.mine, f"r{n}", out={"a": os.urandom(3 << 20), "b": os.urandom(1000)})
-        for n in range(8)
+        result(team.mine, f"r{n}", out={"a": os.urandom(2 << 20), "b": os.urandom(1000)})
+        for n in range(6)
     ]
     chance = random.Random(11)
     seen = 0
@@ -534,8 +534,8 @@ def test_a_push_that_is_killed_shows_no_reader_half(
 
 def test_no_reader_sees_a_record_before_its_objects(team: Team) -> None:
     records = [
-        result(team.mine, f"r{n}", out={str(i): f"{n} {i}".encode() for i in range(20)})
-        for n in range(30)
+        result(team.mine, f"r{n}", out={str(i): f"{n} {i}".encode() for i in range(10)})
+        for n in range(15)
     ]
     keys = [record.key for record in records]
     pushing = threading.Thread(target=team.remote().push, args=(records, team.mine))
@@ -549,7 +549,7 @@ def test_no_reader_sees_a_record_before_its_objects(team: Team) -> None:
         assert reader.warnings == []
     pushing.join()
     assert rounds > 0
-    assert len(team.remote().fetch_many(keys, team.theirs)) == 30
+    assert len(team.remote().fetch_many(keys, team.theirs)) == 15
 
 
 def test_what_a_killed_upload_left_is_cleared_a_day_later(team: Team) -> None:
@@ -895,6 +895,14 @@ def test_no_credentials(team: Team, s3: str, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.delenv(name)
     one = team.remote("s3://bucket", endpoint=s3)
     assert one.fetch_many([key(str(n)) for n in range(9)], team.theirs) == {}
+    (warning,) = one.warnings
+    assert "no credentials were found; going on without it" in warning
+
+
+def test_a_profile_that_is_not_there(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobodys")
+    one = team.remote("s3://bucket")
+    assert one.fetch_many([key(str(n)) for n in range(40)], team.theirs) == {}
     (warning,) = one.warnings
     assert "no credentials were found; going on without it" in warning
 
