@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ _SETTINGS = {
     "plugins": "a list of texts, like ['plugins']",
     "cache": "a text, like '.cache'",
     "cache_size": "a text, like '20 GB'",
+    "remote": "a table, [remote] with url = 's3://bucket/prefix'",
 }
 
 
@@ -29,6 +31,8 @@ class Project:
     """Folders of the project's own stages."""
     cache: Path
     """The content-addressed store; several projects may share one."""
+    remote: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
+    """The table ``remote`` as it stands; `edgepipe.remote` checks it. Its URL may hold a password."""
 
     cache_size: int | None = None
     """Bytes that the store's objects may take after a run; None for no limit."""
@@ -71,6 +75,7 @@ def find(start: Path) -> Project:
         cache=cache,
         envs=cache / "envs",
         cache_size=_cache_size(root, settings),
+        remote=settings.get("remote", {}),
     )
 
 
@@ -120,9 +125,12 @@ def _read(path: Path) -> dict[str, Any]:
         if name not in _SETTINGS:
             hint = did_you_mean(name, _SETTINGS, "settings")
             raise ConfigError(Problem(f"unknown setting '{name}'", hint, where))
+        if name == "remote" and isinstance(value, dict):
+            continue
         items = value if isinstance(value, list) else [value]
         is_text = all(isinstance(item, str) for item in items)
-        if not is_text or isinstance(value, list) is not (name == "plugins"):
+        is_list = isinstance(value, list)
+        if not is_text or is_list is not (name == "plugins") or name == "remote":
             message, _, hint = f"'{name}' must be {_SETTINGS[name]}".partition(", ")
             raise ConfigError(Problem(message, hint, where))
     return settings

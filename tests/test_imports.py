@@ -39,7 +39,8 @@ LAYERS = [
     {"cli", "__main__", "launcher"},
     {"report", "runner", "executor", "worker", "jobs", "ledger", "queues", "publishing", "machine"}
     | {"bootstrap"},
-    {"compiler", "planner", "rundiff", "schema", "manual", "reference", "runs", "estimate"},
+    {"compiler", "planner", "rundiff", "schema", "manual", "reference", "runs", "estimate"}
+    | {"remote"},
     {"expansion", "wiring", "families", "gatecheck"},
     {"config", "variables", "yamlparse", "key", "graph", "store", "project", "sources"}
     | {"manifests", "remembered"},
@@ -49,7 +50,7 @@ LAYERS = [
     | {"explain", "lastkeys", "reach", "links"},
     {"yamltree", "units", "parameters", "modules", "pythonfile", "pythonnames", "pythonorder"},
     {"plainmodel"},
-    {"digest", "errors", "noop"},
+    {"digest", "errors", "noop", "signing"},
 ]
 """From the top down: a module imports of its own layer or of lower ones."""
 

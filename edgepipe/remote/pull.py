@@ -1,0 +1,238 @@
+"""From the remote into a store: nothing gets in that was not checked on its way."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from edgepipe.digest import digest_bytes, digest_file, hasher
+from edgepipe.errors import EdgepipeError
+from edgepipe.remote.asking import Threads
+from edgepipe.remote.link import Link
+from edgepipe.remote.transport import (
+    LocalError,
+    RejectedError,
+    Transport,
+    UnavailableError,
+    path_of,
+    patience,
+)
+from edgepipe.remote.wire import TREE_LIMIT, OtherFormatError, decode_tree, is_digest
+from edgepipe.store import File, Record, Store, Tree
+
+_AT_ONCE = 16
+_TAGS = ("file", "tree")
+"""What an object that explains a key may be."""
+
+
+class Puller:
+    """Fetches records and what they name."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.threads = Threads(_AT_ONCE, "edgepipe-pull")
+        self._known: dict[str, Record] = {}
+
+    def records(self, keys: Iterable[str]) -> dict[str, Record]:
+        """The remote's records of keys, as far as it has any; their objects stay there."""
+        asked = [key for key in dict.fromkeys(keys) if is_digest(key) and key not in self._known]
+        for key, future in self.threads.each(self._record, asked):
+            record = future.result()
+            if record is not None:
+                self._known[key] = record
+        return {key: self._known[key] for key in keys if key in self._known}
+
+    def fetch(self, keys: Iterable[str], store: Store) -> dict[str, Record]:
+        """Bring results into the store; gives back those that are there now, and whole."""
+        found: dict[str, Record] = {}
+        wanted = self.records(keys)
+        try:
+            # Again, if the store lost or doubts an object that was there when it was looked for.
+            for _ in range(2):
+                missing = {key: record for key, record in wanted.items() if key not in found}
+                if not missing:
+                    break
+                tried = _Fetch(self, store).run(missing)
+                found |= {key: record for key, record in tried.items() if record is not None}
+                wanted = {key: record for key, record in wanted.items() if key in tried}
+        except (EdgepipeError, OSError) as error:
+            reason = error.problems[0].message if isinstance(error, EdgepipeError) else str(error)
+            self.link.complaints.say("store", f"what the remote has could not be kept: {reason}")
+        return found
+
+    def _record(self, key: str) -> Record | None:
+        try:
+            return self.link.record(key, self.link.read)
+        except (UnavailableError, OtherFormatError):
+            return None
+
+
+class _Fetch:
+    """One batch: all trees at once, then all files at once, each only once."""
+
+    def __init__(self, puller: Puller, store: Store) -> None:
+        self.link = puller.link
+        self.threads = puller.threads
+        self.store = store
+        self.staging = Path()
+
+    def run(self, records: Mapping[str, Record]) -> dict[str, Record | None]:
+        """The records by key whose objects all came; None where the store does not agree."""
+        self.staging = self.store.staging()
+        try:
+            return self._run(records)
+        finally:
+            shutil.rmtree(self.staging, ignore_errors=True)
+
+    def _run(self, records: Mapping[str, Record]) -> dict[str, Record | None]:
+        digests = dict.fromkeys(o.tree for r in records.values() for o in r.outputs.values())
+        trees: dict[str, Tree] = {}
+        for digest, arrived in self.threads.each(self._tree, digests):
+            if (tree := arrived.result()) is not None:
+                trees[digest] = tree
+        files = {file.digest: file for tree in trees.values() for file in tree.files}
+        files_there = dict(self._started(self._file, files))
+        notes = dict.fromkeys(d for r in records.values() for d in r.manifests.values())
+        notes_there = dict(self._started(self._note, dict.fromkeys(notes, None)))
+        done: dict[str, Record | None] = {}
+        for key, record in records.items():
+            outputs = {output.tree for output in record.outputs.values()}
+            if not outputs <= trees.keys():
+                self._useless(key, outputs)
+                continue
+            named = {file.digest for tree in outputs for file in trees[tree].files}
+            if [digest for digest in named if not files_there[digest].result()]:
+                self._useless(key, named)
+                continue
+            explained = {d for d in record.manifests.values() if notes_there[d].result()}
+            done[key] = self._publish(record, [*named, *outputs, *explained])
+        return done
+
+    def _useless(self, key: str, digests: set[str]) -> None:
+        """Have the record replaced if its objects are to blame, and not the connection."""
+        if digests & self.link.bad_objects:
+            self.link.bad_records.add(key)
+
+    def _started(
+        self, work: Callable[[str, File | None], bool], items: Mapping[str, File | None]
+    ) -> Iterable[tuple[str, Future[bool]]]:
+        pairs = self.threads.each(lambda item: work(*item), items.items())
+        return ((digest, future) for (digest, _), future in pairs)
+
+    def _publish(self, record: Record, digests: Iterable[str]) -> Record | None:
+        with self.store.using():
+            for digest in digests:
+                if (path := self.staging / digest).exists():
+                    self.store.adopt(path, digest)
+            self.store.put_record(record)
+        self.link.traffic.add(records_down=1)
+        return self.store.record(record.key)
+
+    def _tree(self, digest: str) -> Tree | None:
+        # The store itself is for one thread; its files may be read by all.
+        with suppress(OSError, RejectedError):
+            return decode_tree(self.store.object_path(digest).read_bytes(), digest)
+        body = self._small(digest)
+        if body is None:
+            return None
+        try:
+            tree = decode_tree(body, digest)
+        except RejectedError as error:
+            self._refused(digest, error)
+            return None
+        self._keep(digest, body)
+        return tree
+
+    def _note(self, digest: str, _: object = None) -> bool:
+        """An object that explains a key: without it, less can be explained."""
+        if self.store.object_path(digest).exists():
+            return True
+        body = self._small(digest)
+        if body is None:
+            return False
+        if not any(digest_bytes(tag, body) == digest for tag in _TAGS):
+            self._refused(digest, RejectedError("it is not what its digest says"))
+            return False
+        self._keep(digest, body)
+        return True
+
+    def _small(self, digest: str) -> bytes | None:
+        data = bytearray()
+
+        def request(transport: Transport) -> bool:
+            data.clear()
+            name = path_of("objects", digest)
+            return transport.get(name, data.extend, TREE_LIMIT, self.link.settings.timeout)
+
+        return bytes(data) if self._got(digest, request) else None
+
+    def _keep(self, digest: str, body: bytes) -> None:
+        (self.staging / digest).write_bytes(body)
+        self.link.traffic.add(objects_down=1, bytes_down=len(body))
+
+    def _file(self, digest: str, file: File | None) -> bool:
+        assert file is not None
+        here = self.store.object_path(digest)
+        if here.exists() and here.stat().st_size == file.size and digest_file(here) == digest:
+            return True
+        path = self.staging / digest
+
+        def request(transport: Transport) -> bool:
+            hashed = hasher("file")
+            with self._open(path) as target:
+
+                def sink(piece: bytes) -> None:
+                    hashed.update(piece)
+                    try:
+                        target.write(piece)
+                    except OSError as error:
+                        raise LocalError((error.strerror or str(error)).lower()) from error
+
+                seconds = patience(self.link.settings.timeout, file.size)
+                if not transport.get(path_of("objects", digest), sink, file.size, seconds):
+                    return False
+                if (size := target.tell()) != file.size:
+                    raise RejectedError(f"it has {size} bytes where {file.size} are right")
+            if hashed.hexdigest() != digest:
+                raise RejectedError("it is not what its digest says")
+            return True
+
+        if self._got(digest, request):
+            self.link.traffic.add(objects_down=1, bytes_down=file.size)
+            return True
+        path.unlink(missing_ok=True)
+        return False
+
+    def _open(self, path: Path) -> BinaryIO:
+        try:
+            return path.open("wb")
+        except OSError as error:
+            raise LocalError((error.strerror or str(error)).lower()) from error
+
+    def _got(self, digest: str, request: Callable[[Transport], bool]) -> bool:
+        try:
+            if self.link.read(request):
+                return True
+        except RejectedError as error:
+            self._refused(digest, error)
+            return False
+        except UnavailableError:
+            # What is wrong with the remote is said once for all.
+            return False
+        except LocalError as error:
+            text = f"what the remote has could not be kept: {error}"
+            self.link.complaints.say("store", text)
+            return False
+        self.link.bad_objects.add(digest)
+        text = f"the remote {self.link.shown} has a record but not its object {digest[:12]}"
+        self.link.complaints.say("missing", text)
+        return False
+
+    def _refused(self, digest: str, error: RejectedError) -> None:
+        self.link.bad_objects.add(digest)
+        text = f"the object {digest[:12]} on the remote {self.link.shown} was refused: {error}"
+        self.link.complaints.say(f"object: {error}", text)
