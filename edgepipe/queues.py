@@ -38,6 +38,12 @@ class Queues:
         """Nodes with all their inputs, not looked up yet."""
         self._to_run: list[tuple[float, int, str]] = []
 
+    def take_ready(self) -> list[str]:
+        """Take all out of `ready`."""
+        names = list(self.ready)
+        self.ready.clear()
+        return names
+
     def settled(self, name: str) -> None:
         """A node's outputs are there: what reads them may have all its inputs now."""
         for user in self._graph.users[name]:
@@ -57,11 +63,6 @@ class Queues:
     def pop(self) -> str:
         """Take `first` out."""
         return heapq.heappop(self._to_run)[2]
-
-    def clear(self) -> None:
-        """Nothing more is to be started."""
-        self.ready.clear()
-        self._to_run.clear()
 
 
 def _longest_ways(graph: Graph, times: Mapping[str, float]) -> dict[str, float]:

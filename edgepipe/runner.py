@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgepipe.errors import EdgepipeError, Problem, StageError
 from edgepipe.events import (
@@ -23,16 +24,18 @@ from edgepipe.jobs import Workplace, check_gpus, job_of, lay_out, log_name
 from edgepipe.ledger import Ledger, Outcome
 from edgepipe.machine import Machine, Needs, Room
 from edgepipe.planner import Decision, Planner
-from edgepipe.publishing import publish, result_of, undeclared
+from edgepipe.publishing import result_of, undeclared
 from edgepipe.queues import Queues
 from edgepipe.results import NodeResult
-from edgepipe.store import Damage, Lock, Record, Store, explained
+from edgepipe.runstore import RunStore
+from edgepipe.store import Lock, Record, explained
+
+if TYPE_CHECKING:
+    from edgepipe.remote import Remote
 
 _POLL_SECONDS = 1.0
 _ELSEWHERE_SECONDS = 0.1
 """How often to look whether another run has made what this one needs."""
-_SYNC_SECONDS = 5.0
-"""How often results are made safe from a loss of power; after a node as long as this, at once."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,11 @@ class Runner:
         listener: Listener,
         options: Options,
         logs: Path,
+        remote: Remote | None = None,
     ) -> None:
         self.planner = planner
         self.graph: Graph = planner.graph
-        self.store: Store = planner.store
+        self.cache = RunStore(planner, remote, self._warn)
         self.executor = executor
         self.tell = listener
         self.options = options
@@ -82,7 +86,6 @@ class Runner:
         """Nodes of which that was told."""
         self.attempts: dict[str, int] = {}
         self.stopping = False
-        self.synced = time.monotonic()
 
     def run(self, run_id: str, decisions: list[Decision]) -> Outcome:
         """Run to the end, or to an interrupt; the executor is closed in any case.
@@ -96,7 +99,7 @@ class Runner:
         """
         check_gpus(decisions, self.options.machine)
         self.planner.need_environments(decisions)
-        self._open_store(run_id)
+        self.cache.open(run_id)
         times = {d.node.name: d.previous.seconds for d in decisions if d.previous}
         kinds = {name: node.kind.name for name, node in self.graph.nodes.items()}
         self.tell(RunStarted(run_id, self.graph.name, kinds, self.options.jobs, times))
@@ -116,25 +119,10 @@ class Runner:
         finally:
             for name in list(self.running):
                 self._clear(name)
-            self.store.sync()
-            self.root.close()
-            self.store.close()
+            self.cache.close(wait=not self.ledger.outcome.interrupted)
             self.planner.last.save()
             self.planner.files.save()
         return self.ledger.close(self.records)
-
-    def _open_store(self, run_id: str) -> None:
-        """Clear what dead runs left, hold what this one uses, and let damage be said."""
-
-        def tell(damage: Damage) -> None:
-            kept = f"; it is kept in {damage.where}" if damage.where else ""
-            self.tell(NodeLog("cache", damage.what + kept, warning=True))
-
-        for damage in self.store.damages:
-            tell(damage)
-        self.store.on_damage = tell
-        self.store.clean()
-        self.root = self.store.root_of_run(run_id, self.planner.project.root, self.graph.name)
 
     def _wait(self) -> list[Message]:
         """What the executor tells, after a short while at most if another run is at work too."""
@@ -143,6 +131,9 @@ class Runner:
             return list(self.executor.poll(seconds))
         time.sleep(_ELSEWHERE_SECONDS)
         return []
+
+    def _warn(self, text: str) -> None:
+        self.tell(NodeLog("cache", text, warning=True))
 
     def _interrupt(self) -> None:
         self.ledger.outcome.interrupted = True
@@ -160,12 +151,11 @@ class Runner:
         for name in waiting:
             if not self.stopping:
                 self._guarded(name, self._start)
-        queues = self.queues
-        while queues.ready or self._startable():
-            if queues.ready:
-                self._guarded(queues.ready.popleft(), self._look_up)
+        while self.queues.ready or self._startable():
+            if self.queues.ready:
+                self._look_up()
             else:
-                self._guarded(queues.pop(), self._start)
+                self._guarded(self.queues.pop(), self._start)
         if self.stopping and not self.running:
             for name in self.graph.nodes:
                 if name not in self.ledger:
@@ -187,14 +177,17 @@ class Runner:
         except EdgepipeError as error:
             self._fail(name, error.problems[0])
 
-    def _look_up(self, node: GraphNode) -> None:
-        """Settle a node that is cached; queue one that is not."""
-        fresh = node.name in self.options.fresh
-        with self.store.using():
-            decision = self.planner.decide(node, self._inputs(node), fresh)
-            if decision.record is not None:
-                self.root.add(decision.record.key)
-        self.decisions[node.name] = decision
+    def _look_up(self) -> None:
+        """Settle the ready nodes that are cached; queue those that are not."""
+        names = [name for name in self.queues.take_ready() if name not in self.ledger]
+        nodes = [self.graph.nodes[name] for name in names]
+        asked = [(node, self._inputs(node)) for node in nodes]
+        for decision in self.cache.look_up(asked, self.options.fresh):
+            self.decisions[decision.node.name] = decision
+            self._guarded(decision.node.name, self._take)
+
+    def _take(self, node: GraphNode) -> None:
+        decision = self.decisions[node.name]
         if decision.record is not None:
             self._settle(decision, decision.record)
         else:
@@ -221,7 +214,7 @@ class Runner:
             self.twins[key].append(node.name)
         elif key in self.made and not fresh:
             self._settle(replace(decision, reason=""), self.made[key])
-        elif (lock := self.store.lock(key)) is None:
+        elif (lock := self.cache.store.lock(key)) is None:
             if node.name not in self.waited:
                 self.waited.add(node.name)
                 self.tell(NodeWaits(node.name, "another run is making it"))
@@ -232,10 +225,7 @@ class Runner:
     def _start_locked(self, decision: Decision, key: str, lock: Lock, *, fresh: bool) -> None:
         """Another run may have made it between the look-up and the lock."""
         try:
-            with self.store.using():
-                record = None if fresh else self.store.record(key)
-                if record is not None:
-                    self.root.add(key)
+            record = None if fresh else self.cache.record(key)
             if record is None and self.room.fits(self._needs(decision.node)):
                 self._launch(decision, lock)
                 return
@@ -253,7 +243,7 @@ class Runner:
         with explained(self.logs):
             self.logs.mkdir(parents=True, exist_ok=True)
         attempt = self.attempts.get(node.name, 0) + 1
-        place = lay_out(self.store, decision, inputs, lock, attempt)
+        place = lay_out(self.cache.store, decision, inputs, lock, attempt)
         self.attempts[node.name] = attempt
         self.running[node.name] = place
         self.twins[place.key] = []
@@ -282,17 +272,12 @@ class Runner:
             if changed := self.planner.changed(decision):
                 message = f"the files of {', '.join(changed)} changed while the node read them"
                 raise StageError(message, "run again: the result would be of neither")
-            with self.store.using():
-                record = publish(self.store, decision, place.staging / "out", facts)
-                self.root.add(record.key)
+            record = self.cache.publish(decision, place.staging / "out", facts)
         except EdgepipeError as error:
             self._broke(node.name, error.problems[0])
             return
         self.made[record.key] = record
         self._clear(node.name, done=True)
-        if max(record.seconds, time.monotonic() - self.synced) > _SYNC_SECONDS:
-            self.store.sync()
-            self.synced = time.monotonic()
         for name in undeclared(node, record):
             text = f"the metric '{name}' is not declared by {node.kind.name}: no gate can name it"
             self.tell(NodeLog(node.name, text, warning=True))
@@ -303,7 +288,7 @@ class Runner:
         self.records[name] = record
         self.planner.last.set(name, record.key)
         log = f"logs/{log_name(name)}" if ran else ""
-        self.ledger.finish(result_of(self.store, decision, record, log))
+        self.ledger.finish(result_of(self.cache.store, decision, record, log))
         self.queues.settled(name)
 
     def _broke(self, name: str, problem: Problem) -> None:

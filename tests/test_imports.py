@@ -38,7 +38,7 @@ FRAMEWORKS = {
 LAYERS = [
     {"cli", "__main__", "launcher"},
     {"report", "runner", "executor", "worker", "jobs", "ledger", "queues", "publishing", "machine"}
-    | {"bootstrap"},
+    | {"bootstrap", "runstore"},
     {"compiler", "planner", "rundiff", "schema", "manual", "reference", "runs", "estimate"}
     | {"remote"},
     {"expansion", "wiring", "families", "gatecheck"},

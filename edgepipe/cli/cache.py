@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from edgepipe.cli import _cache, _cache_files
+from edgepipe.cli import _cache, _cache_files, _remote
 from edgepipe.cli._common import add_json
 
 
@@ -39,6 +39,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     unpin = verbs.add_parser("unpin", help="let gc remove them again")
     unpin.add_argument("what", nargs="+", metavar="NODE|KEY")
+    push = verbs.add_parser("push", help="upload results to the store that the team shares")
+    pull = verbs.add_parser("pull", help="fetch results from it")
+    _remote.configure_push(push)
+    _remote.configure_pull(pull)
     for verb in (pin, unpin):
         verb.add_argument("--run", default="last", help="whose nodes; an id or part of it")
     for verb in (listing, usage, gc, verify, export, take, pin, unpin):
@@ -58,5 +62,7 @@ def main(options: argparse.Namespace) -> int:
         "import": _cache_files.take_in,
         "pin": _cache_files.pin,
         "unpin": _cache_files.unpin,
+        "push": _remote.push,
+        "pull": _remote.pull,
     }
     return actions[options.action](options)

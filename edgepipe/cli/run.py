@@ -111,7 +111,14 @@ def _run(
     signal.signal(signal.SIGTERM, _terminate)
     started, begin = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     try:
-        runner = Runner(compiled.planner, LocalExecutor(jobs), listener, settings, folder / "logs")
+        runner = Runner(
+            compiled.planner,
+            LocalExecutor(jobs),
+            listener,
+            settings,
+            folder / "logs",
+            _remote(compiled),
+        )
         outcome = runner.run(run_id, decisions)
         result = RunResult(
             id=run_id,
@@ -133,6 +140,15 @@ def _run(
     runs.save(folder, result)
     _write_page(folder / "report.html", result)
     return folder, result
+
+
+def _remote(compiled: Compiled) -> Any:
+    """The team's store; its modules are imported where there is one."""
+    if not compiled.project.remote and not os.environ.get("EDGEPIPE_REMOTE"):
+        return None
+    from edgepipe.remote import Remote
+
+    return Remote.open(compiled.project)
 
 
 def _terminate(number: int, frame: Any) -> None:

@@ -24,6 +24,8 @@ _BOOTSTRAP = Path(__file__).parent.parent / "bootstrap.py"
 _OURS = {"PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"}
 """Variables that would lead another interpreter to this one's packages."""
 
+_SECRETS = {"EDGEPIPE_SIGNING_KEY", "EDGEPIPE_REMOTE"}
+"""Variables that are not for stages."""
 
 _Fits = tuple[str, int, str]
 """What a process is given at its start: interpreter, threads, GPUs."""
@@ -155,7 +157,7 @@ class LocalExecutor:
     def _process(self, job: Job, write: int) -> subprocess.Popen[bytes]:
         count = str(job.threads)
         environment = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name not in _SECRETS},
             "PYTHONHASHSEED": "0",
             "PYTHONUNBUFFERED": "1",
             "OMP_NUM_THREADS": count,
