@@ -43,6 +43,8 @@ class FileState:
         self.path = path
         self.damaged = False
         """The file was there and could not be used."""
+        self.consulted: set[str] = set()
+        """Every file and folder that was asked for."""
         self._facts: dict[str, Any] | None = None
         self._changed = False
 
@@ -58,7 +60,7 @@ class FileState:
         """Read a folder's files, or a file. Raises ConfigError where it cannot be read."""
         files: dict[str, str] = {}
         stamp = blake3()
-        for name, place, info in _walk(str(path.absolute())):
+        for name, place, info in _walk(str(path.absolute()), self.consulted):
             files[name] = self._find("digest", place, info, digest_file) if info else ""
             state = (info.st_ino, info.st_size, info.st_mtime_ns) if info else ()
             stamp.update(f"{name}\0{state}\0".encode("utf-8", "surrogateescape"))
@@ -79,6 +81,7 @@ class FileState:
     def _find(self, what: str, path: str, info: os.stat_result, find: Callable[[Path], Any]) -> Any:
         if not stat.S_ISREG(info.st_mode):
             raise ConfigError(f"{path} is no regular file", "take it out of the folder")
+        self.consulted.add(path)
         state = [info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns]
         name = f"{what}:{path}"
         known = self._load().get(name)
@@ -135,7 +138,7 @@ class FileState:
         return dict(json.loads(facts))
 
 
-def _walk(path: str) -> Iterator[tuple[str, str, os.stat_result | None]]:
+def _walk(path: str, folders: set[str]) -> Iterator[tuple[str, str, os.stat_result | None]]:
     """Each file below a folder: its name there, its path, its stat. An empty folder has none.
 
     Links are followed, since a stage reads through them too; one that leads back up would never
@@ -149,6 +152,7 @@ def _walk(path: str) -> Iterator[tuple[str, str, os.stat_result | None]]:
         waiting = [("", path, frozenset({(info.st_dev, info.st_ino)}))]
         while waiting:
             above, folder, parents = waiting.pop()
+            folders.add(folder)
             with os.scandir(folder) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
             if not entries:

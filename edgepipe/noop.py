@@ -2,9 +2,11 @@
 
 The contract: `answer` gives what a command would print and its exit code, if the same command
 found everything cached before and nothing that it read has changed since; else None, and the
-command goes its usual way. What it read is remembered by stat: files and folders by everything
-that a change of them touches, objects of the cache by what an edit of them touches, absent files
-by being absent. A doubt is a change.
+command goes its usual way. A doubt is a change. What it read are three things:
+
+- ``files`` and folders of the user's, with the stat of each: any write touches it;
+- ``folders`` in which a new name could be found instead of a known one, with their names;
+- ``objects`` of the cache, which only an edit by hand can change, with a part of their stat.
 
 Starting Python takes 10 ms, so this module imports nothing that Python has not loaded by itself.
 """
@@ -14,67 +16,71 @@ import os
 import sys
 from _imp import source_hash
 
-_VERSION = 1
-_RACY_NS = 50_000_000
-"""A file changed this recently could change again within the same time stamp."""
-
-_ENVIRONMENT = ("COLUMNS", "HOME", "LANG", "LC_ALL", "NO_COLOR", "TERM", "XDG_CACHE_HOME")
-"""Variables that decide what a command reads or how it looks, and all of ours."""
-
-Stat = tuple[int, int, int, int] | None
-"""Size, mtime, inode, and for what is the user's also ctime; None for what is not there."""
+_VERSION = 2
+_VARIABLES = {"COLUMNS", "HOME", "LANG", "LC_ALL", "NO_COLOR", "TERM", "XDG_CACHE_HOME"}
+"""Variables that decide what a command reads or how it looks, beside all of ours."""
+_IGNORED = "__pycache__"
 
 
-def answer(arguments: list[str]) -> tuple[int, str] | None:
+def answer(question: str) -> tuple[int, str] | None:
     """Exit code and output of a command, if nothing has changed since it was remembered."""
-    question = repr(_question(arguments))
     try:
         with open(_place(question), "rb") as file:  # noqa: PTH123  pathlib takes 3 ms
             checksum, body = file.read(8), file.read()
         if source_hash(_VERSION, body) != checksum:
             return None
-        known, code, text, own, objects = marshal.loads(body)  # noqa: S302  checked above
-    except (OSError, ValueError, EOFError, TypeError):
-        return None
-    stat = os.stat
-    try:
+        known, code, text, files, folders, objects = marshal.loads(body)  # noqa: S302  checked
+        if known != question:
+            return None
+        stat = os.stat
         for path, state in objects.items():
             found = stat(path)
             if (found.st_size, found.st_mtime_ns, found.st_ino) != state:
                 return None
-    except OSError:
-        return None
-    if known != question or any(stat_of(path) != state for path, state in own.items()):
+        if any(stat_of(path) != state for path, state in files.items()):
+            return None
+        if any(names_in(path) != names for path, names in folders.items()):
+            return None
+    except (OSError, ValueError, EOFError, TypeError):
         return None
     return code, text
 
 
 def remember(
-    arguments: list[str],
+    question: str,
     code: int,
     text: str,
-    own: dict[str, Stat],
-    objects: dict[str, tuple[int, int, int]],
-    now_ns: int,
+    *,
+    files: set[str],
+    folders: set[str],
+    objects: set[str],
+    since_ns: int,
 ) -> bool:
     """Keep a command's answer for the next time.
 
     Args:
-        arguments: of the command.
+        question: see `question_of`; taken when the command began.
         code: its exit code.
         text: what it prints.
-        own: what it read of the user's, with the stat that it had before it was read.
-        objects: files of the cache that have to be there: size, mtime and inode.
-        now_ns: the time, in nanoseconds since the epoch.
+        files: the user's files and folders that it read; they may be missing.
+        folders: in which it looked for names.
+        objects: files of the cache that have to be there.
+        since_ns: when the command began, in nanoseconds since the epoch.
 
     Returns:
-        whether it was kept: not where something changed too recently to tell later changes.
+        whether it was kept: not where a file was written since the command began, or so shortly
+        before that a later write could bear the same time.
     """
-    newest = max((max(state[1], state[3]) for state in own.values() if state), default=0)
-    if newest > now_ns - _RACY_NS:
+    states = {path: stat_of(path) for path in sorted(files)}
+    if any(max(state[1], state[3]) > since_ns - 50_000_000 for state in states.values() if state):
         return False
-    question = repr(_question(arguments))
-    body = marshal.dumps((question, code, text, own, objects))
+    try:
+        there = {path: os.stat(path) for path in sorted(objects)}  # noqa: PTH116
+    except OSError:
+        return False
+    known = {path: (s.st_size, s.st_mtime_ns, s.st_ino) for path, s in there.items()}
+    names = {path: names_in(path) for path in sorted(folders)}
+    body = marshal.dumps((question, code, text, states, names, known))
     place = _place(question)
     temporary = f"{place}.{os.getpid()}"
     try:
@@ -87,8 +93,8 @@ def remember(
     return True
 
 
-def stat_of(path: str) -> Stat:
-    """What a change of a file or folder touches."""
+def stat_of(path: str) -> tuple[int, int, int, int] | None:
+    """What any change of a file or folder touches; None for what is not there."""
     try:
         found = os.stat(path)  # noqa: PTH116
     except OSError:
@@ -96,30 +102,29 @@ def stat_of(path: str) -> Stat:
     return found.st_size, found.st_mtime_ns, found.st_ino, found.st_ctime_ns
 
 
-def _question(arguments: list[str]) -> tuple[object, ...]:
-    """All that decides a command's answer beside files."""
-    variables = tuple(
+def names_in(path: str) -> list[str]:
+    """The names in a folder, less hidden ones and Python's own; none where there is no folder."""
+    try:
+        names = os.listdir(path)  # noqa: PTH208
+    except OSError:
+        return []
+    return sorted(name for name in names if name[0] != "." and name != _IGNORED)
+
+
+def question_of(arguments: list[str]) -> str:
+    """All that decides a command's answer beside files. Taken before anything else is done."""
+    variables = [
         (name, value)
         for name, value in sorted(os.environ.items())
-        if name in _ENVIRONMENT or name.startswith("EDGEPIPE_")
-    )
+        if name in _VARIABLES or name.startswith("EDGEPIPE_")
+    ]
     try:
         size = list(os.get_terminal_size(1))
     except OSError:
         size = []
-    machine = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    return (
-        _VERSION,
-        arguments,
-        os.getcwd(),  # noqa: PTH109
-        sys.version,
-        sys.path,
-        variables,
-        size,
-        sys.stdout.encoding,
-        machine,
-        _boot(),
-    )
+    processors = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    where = [os.getcwd(), sys.version, sys.path, sys.stdout.encoding, _boot()]  # noqa: PTH109
+    return repr([_VERSION, arguments, variables, size, processors, where])
 
 
 def _boot() -> str:
@@ -132,11 +137,9 @@ def _boot() -> str:
 
 
 def _place(question: str) -> str:
-    """The file of a question, below the cache that the environment names."""
-    environ = os.environ
-    base = environ.get("EDGEPIPE_CACHE") or os.path.join(  # noqa: PTH118
-        environ.get("XDG_CACHE_HOME") or os.path.join(environ.get("HOME", ""), ".cache"),  # noqa: PTH118
-        "edgepipe",
+    """The file of a question, in the cache that the environment names."""
+    home = os.environ.get("HOME", "")
+    base = os.environ.get("EDGEPIPE_CACHE") or (
+        f"{os.environ.get('XDG_CACHE_HOME') or home + '/.cache'}/edgepipe"
     )
-    name = source_hash(_VERSION, question.encode()).hex()
-    return os.path.join(base, "noop", name)  # noqa: PTH118
+    return f"{base}/noop/{source_hash(_VERSION, question.encode()).hex()}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,16 @@ class Project:
     def state(self) -> Path:
         """Folder of what can be made again: which keys the nodes had last."""
         return self.root / ".edgepipe" / "state"
+
+
+def marks(start: Path, root: Path) -> Iterator[Path]:
+    """The files that, being there or not, make ``root`` the project around a file or folder."""
+    start = start.absolute()
+    folder = start if start.is_dir() else start.parent
+    for path in (folder, *folder.parents):
+        yield from (path / mark for mark in _MARKS)
+        if path == root:
+            return
 
 
 def find(start: Path) -> Project:

@@ -37,7 +37,18 @@ FRAMEWORKS = {
 
 LAYERS = [
     {"cli", "__main__", "launcher"},
-    {"report", "runner", "executor", "worker", "jobs", "ledger", "queues", "publishing", "machine"}
+    {
+        "report",
+        "runner",
+        "executor",
+        "worker",
+        "jobs",
+        "ledger",
+        "queues",
+        "publishing",
+        "machine",
+        "witness",
+    }
     | {"bootstrap", "runstore"},
     {"compiler", "planner", "rundiff", "schema", "manual", "reference", "runs", "estimate"}
     | {"remote"},

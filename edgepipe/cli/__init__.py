@@ -56,17 +56,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"edgepipe {__version__}")
         return 0
+    question = ""
     if verb == "run":
-        from edgepipe.noop import answer
+        from edgepipe.noop import answer, question_of
 
-        known = answer(arguments)
+        question = question_of(arguments)
+        known = answer(question)
         if known is not None:
             code, text = known
             sys.stdout.write(text)
             return code
     from edgepipe.cli._common import guarded
 
-    return guarded(verb, arguments[1:])
+    return guarded(verb, arguments[1:], question)
 
 
 def load(verb: str) -> object:

@@ -23,8 +23,14 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
-def guarded(verb: str, arguments: Sequence[str]) -> int:
-    """Run a verb; every error becomes a text on standard error and an exit code."""
+def guarded(verb: str, arguments: Sequence[str], question: str = "") -> int:
+    """Run a verb; every error becomes a text on standard error and an exit code.
+
+    Args:
+        verb: its name.
+        arguments: the rest of the command line.
+        question: see `edgepipe.noop`; empty where no answer is to be kept.
+    """
     if verb not in VERBS:
         print(
             f"error: there is no verb '{verb}'\n  {did_you_mean(verb, VERBS, 'verbs')}",
@@ -40,6 +46,7 @@ def guarded(verb: str, arguments: Sequence[str]) -> int:
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     module.configure(parser)
     options = parser.parse_args(list(arguments))
+    options.question = question
     try:
         return int(module.main(options))
     except EdgepipeError as error:

@@ -66,6 +66,7 @@ def main(options: argparse.Namespace) -> int:
     """Run the verb."""
     if options.jobs is not None and options.jobs < 1:
         raise ConfigError("--jobs must be at least 1")
+    since = time.time_ns()
     compiled = compile_pipeline(options)
     fresh = _fresh(options.fresh, compiled)
     decisions = compiled.planner.plan(fresh)
@@ -82,7 +83,31 @@ def main(options: argparse.Namespace) -> int:
         compiled.planner.files.save()
     _write_reports(options, result)
     print(_text(options, result, folder), end="")
+    writes = options.report or options.summary or options.junit
+    if options.question and EXIT[result.status] in {0, 3} and not fresh and not writes:
+        _remember(options, compiled, result, folder, since)
     return EXIT[result.status]
+
+
+def _remember(
+    options: argparse.Namespace, compiled: Compiled, result: RunResult, folder: Path, since: int
+) -> None:
+    """The same command would find nothing to do: keep what it would print."""
+    from edgepipe import noop, witness
+
+    planner = compiled.planner
+    found = [planner.store.record(node.key) for node in result.nodes]
+    records = [record for record in found if record is not None]
+    if len(records) == len(found) and planner.store.root == compiled.project.cache:
+        noop.remember(
+            options.question,
+            EXIT[result.status],
+            _text(options, result.repeated(), folder),
+            files={str(path.absolute()) for path in witness.files(planner)},
+            folders={str(path.absolute()) for path in witness.folders(planner)},
+            objects=set(map(str, witness.objects(planner, records, folder))),
+            since_ns=since,
+        )
 
 
 def _text(options: argparse.Namespace, result: RunResult, folder: Path) -> str:

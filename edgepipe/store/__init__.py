@@ -211,6 +211,10 @@ class Store:
         """Where an object is, if it is there. Raises StoreError where it is no digest."""
         return Path(self._place("objects", digest))
 
+    def record_path(self, key: str) -> Path:
+        """Where a key's record is, if it is there. Raises StoreError where it is no digest."""
+        return Path(self._place("records", key))
+
     def _place(self, table: str, digest: str) -> str:
         if not is_digest(digest):
             raise StoreError(f"'{digest[:80]}' is no digest")

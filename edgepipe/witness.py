@@ -1,0 +1,64 @@
+"""All that the answer "everything is cached" rests on, for `edgepipe.noop`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from importlib import metadata
+from pathlib import Path
+
+from edgepipe.kinds import packages
+from edgepipe.planner import Planner
+from edgepipe.project import marks
+from edgepipe.store import Record
+
+
+def files(planner: Planner) -> Iterator[Path]:
+    """The user's files and folders that were read, and ours; some may not be there."""
+    graph = planner.graph
+    yield from graph.files
+    yield from marks(graph.path, planner.project.root)
+    yield from map(Path, planner.files.consulted)
+    for name in {name for node in graph.nodes.values() for name in node.stage.needs()}:
+        yield from _metadata(name)
+    for node in graph.nodes.values():
+        if node.environment is not None:
+            yield from (node.environment.path, node.environment.lock_path)
+            yield node.environment.folder(planner.project.envs)
+    for module in list(sys.modules.values()):
+        origin = getattr(module, "__file__", None)
+        if origin and module.__name__.partition(".")[0] == "edgepipe":
+            yield Path(origin)
+
+
+def _metadata(name: str) -> Iterator[Path]:
+    """The file that holds a distribution's version."""
+    try:
+        found = metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return
+    path = getattr(found, "_path", None)
+    if path is not None:
+        yield Path(path) / "METADATA"
+
+
+def folders(planner: Planner) -> Iterator[Path]:
+    """Folders in which a new file, module or distribution could come before a known one."""
+    project = planner.project
+    yield from (Path(entry) for entry in sys.path if entry)
+    yield from (project.root, project.runs, project.root / "configs" / "envs")
+    for folder in (*project.plugins, *packages()):
+        yield folder
+        yield from (inner for inner in folder.glob("*/") if inner.name != "__pycache__")
+    yield from {Path(path).parent for path in planner.fingerprints.states}
+
+
+def objects(planner: Planner, records: Iterable[Record], run: Path) -> Iterator[Path]:
+    """Files of the cache, and of the run whose results are shown again, that have to be there."""
+    store = planner.store
+    yield run / "run.json"
+    for record in records:
+        yield store.record_path(record.key)
+        for output in record.outputs.values():
+            yield store.object_path(output.tree)
+            yield from (store.object_path(file.digest) for file in store.tree(output.tree).files)
