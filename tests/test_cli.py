@@ -66,7 +66,7 @@ def test_an_unknown_verb_is_answered_with_the_nearest(project: Folder) -> None:
     done = project.edgepipe("vaildate", "x.yaml")
     assert done.code == 2
     assert done.err.startswith(
-        "error: there is no verb 'vaildate'\n  did you mean 'validate'? verbs: doctor,"
+        "error: there is no verb 'vaildate'\n  did you mean 'validate'? verbs: cache,"
     )
 
 

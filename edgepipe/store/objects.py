@@ -19,7 +19,7 @@ from edgepipe.store.verified import Verified
 _ATTEMPTS = 3
 _HASHED = 1 << 14
 """Bytes up to which hashing an object costs less than asking whether it is known as right."""
-_MADE_AGAIN = "run again: what it held is made again"
+_MADE_AGAIN = "run the pipeline again: what it held is made again"
 
 
 class Objects:
