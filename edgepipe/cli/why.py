@@ -114,7 +114,9 @@ def _why(found: Mapping[str, Any]) -> Iterator[str]:
         for word in ("changed", "new", "gone"):
             yield from _list([f"{word}: {name}" for name in change.get(word, ())], "    ")
     if found["waits_for"]:
-        yield f"  its input {', '.join(found['waits_for'])} runs"
+        names = found["waits_for"]
+        one = len(names) == 1
+        yield f"  its input{'' if one else 's'} {', '.join(names)} run{'s' if one else ''}"
         for cause in found["because"]:
             for text in [c["text"] for c in cause["changes"]] or [
                 f"{cause['node']}: {cause['reason']}"
