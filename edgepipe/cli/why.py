@@ -140,7 +140,7 @@ def _parts(found: Mapping[str, Any]) -> Iterator[str]:
 
     made_of = found["made_of"]
     params = [f"{name}: {shown(value)}" for name, value in flat(made_of["params"]).items() if name]
-    yield from _part("parameters", params)
+    yield from _part("parameters", params, 40)
     yield from _part("files", [f"{name}: {len(files):,}" for name, files in found["files"].items()])
     counts = Counter(name.rpartition(":")[0] for name in found["code"])
     code = [f"{file}: {number}" for file, number in counts.items()]
@@ -157,10 +157,10 @@ def _parts(found: Mapping[str, Any]) -> Iterator[str]:
     yield from _part("machine", [f"{n}: {v}" for n, v in made_of.get("machine", {}).items()])
 
 
-def _part(title: str, lines: list[str]) -> Iterator[str]:
+def _part(title: str, lines: list[str], most: int = _SHOWN) -> Iterator[str]:
     if lines:
         yield f"    {title}"
-        shown = lines[:_SHOWN]
+        shown = lines[:most]
         yield from (f"      {line}" for line in shown)
         if len(lines) > len(shown):
             yield f"      and {len(lines) - len(shown):,} more: --json lists all"
