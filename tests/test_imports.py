@@ -41,7 +41,7 @@ LAYERS = [
     | {"manifests", "remembered"},
     {"spec", "stage", "kinds", "fingerprint", "filestate", "events", "results", "gates"}
     | {"explain", "lastkeys", "reach", "links"},
-    {"yamltree", "units", "modules", "pythonfile", "pythonnames", "pythonorder"},
+    {"yamltree", "units", "modules", "pythonfile", "pythonnames", "pythonorder", "pythontraits"},
     {"digest", "errors"},
 ]
 """From the top down: a module imports of its own layer or of lower ones."""
