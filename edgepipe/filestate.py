@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from blake3 import blake3
-
 from edgepipe.digest import digest_bytes, digest_file, digest_value
 from edgepipe.errors import ConfigError
 
@@ -59,12 +57,23 @@ class FileState:
     def look(self, path: Path) -> Seen:
         """Read a folder's files, or a file. Raises ConfigError where it cannot be read."""
         files: dict[str, str] = {}
-        stamp = blake3()
+        stamp: list[str] = []
+        facts = self._load()
         for name, place, info in _walk(str(path.absolute()), self.consulted):
-            files[name] = self._find("digest", place, info, digest_file) if info else ""
-            state = (info.st_ino, info.st_size, info.st_mtime_ns) if info else ()
-            stamp.update(f"{name}\0{state}\0".encode("utf-8", "surrogateescape"))
-        return Seen(files, str(stamp.hexdigest()))
+            if info is None:
+                files[name] = ""
+                stamp.append(name)
+                continue
+            state = [info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns]
+            known = facts.get(f"digest:{place}")
+            if isinstance(known, list) and len(known) == 2 and known[0] == state:
+                files[name] = str(known[1])
+                self.consulted.add(place)
+            else:
+                files[name] = self._find("digest", place, info, digest_file)
+            stamp.append(f"{name}\0{state[0]} {state[1]} {state[2]}")
+        text = "\0".join(stamp).encode("utf-8", "surrogateescape")
+        return Seen(files, digest_bytes("stamp", text))
 
     def fact(self, what: str, path: Path, find: Callable[[Path], Any]) -> Any:
         """What ``find(path)`` gives, plain data, remembered under ``what``."""

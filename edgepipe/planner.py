@@ -297,7 +297,7 @@ class Planner:
     ) -> str:
         texts = [change.text for change in changes]
         if causes:
-            texts.insert(explain.MOST - 1, f"its input {explain.few(causes)} runs")
+            texts.insert(explain.MOST - 1, _waits(causes))
         if texts:
             more = f"; {len(texts) - explain.MOST} more" if len(texts) > explain.MOST else ""
             return "; ".join(texts[: explain.MOST]) + more
@@ -305,6 +305,12 @@ class Planner:
             return "its result is no longer in the cache"
         known = self.last.get(node.name) is not None
         return "its last result is no longer in the cache" if known else "never run"
+
+
+def _waits(causes: tuple[str, ...]) -> str:
+    if len(causes) == 1:
+        return f"its input {causes[0]} runs"
+    return f"its inputs {explain.few(causes)} run"
 
 
 def _name(path: Path, root: Path) -> str:

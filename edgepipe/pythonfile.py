@@ -17,7 +17,6 @@ from edgepipe.digest import digest_bytes
 from edgepipe.errors import ConfigError, Problem, Where
 from edgepipe.pythonnames import (
     Import,
-    Traits,
     imports_of,
     is_main_test,
     is_quiet_import,
@@ -25,6 +24,7 @@ from edgepipe.pythonnames import (
     references,
 )
 from edgepipe.pythonorder import Order
+from edgepipe.pythontraits import Traits
 
 MODULE = "<module>"
 MAIN = "<main>"

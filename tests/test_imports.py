@@ -59,7 +59,8 @@ LAYERS = [
     {"environments"},
     {"spec", "stage", "kinds", "fingerprint", "filestate", "events", "results", "gates"}
     | {"explain", "lastkeys", "reach", "links"},
-    {"yamltree", "units", "parameters", "modules", "pythonfile", "pythonnames", "pythonorder"},
+    {"yamltree", "units", "parameters", "modules", "pythonfile", "pythonnames", "pythonorder"}
+    | {"pythontraits"},
     {"plainmodel"},
     {"digest", "errors", "noop", "signing"},
 ]

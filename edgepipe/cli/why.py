@@ -114,7 +114,9 @@ def _why(found: Mapping[str, Any]) -> Iterator[str]:
         for word in ("changed", "new", "gone"):
             yield from _list([f"{word}: {name}" for name in change.get(word, ())], "    ")
     if found["waits_for"]:
-        yield f"  its input {', '.join(found['waits_for'])} runs"
+        names = found["waits_for"]
+        one = len(names) == 1
+        yield f"  its input{'' if one else 's'} {', '.join(names)} run{'s' if one else ''}"
         for cause in found["because"]:
             for text in [c["text"] for c in cause["changes"]] or [
                 f"{cause['node']}: {cause['reason']}"
@@ -138,7 +140,7 @@ def _parts(found: Mapping[str, Any]) -> Iterator[str]:
 
     made_of = found["made_of"]
     params = [f"{name}: {shown(value)}" for name, value in flat(made_of["params"]).items() if name]
-    yield from _part("parameters", params)
+    yield from _part("parameters", params, 40)
     yield from _part("files", [f"{name}: {len(files):,}" for name, files in found["files"].items()])
     counts = Counter(name.rpartition(":")[0] for name in found["code"])
     code = [f"{file}: {number}" for file, number in counts.items()]
@@ -155,10 +157,10 @@ def _parts(found: Mapping[str, Any]) -> Iterator[str]:
     yield from _part("machine", [f"{n}: {v}" for n, v in made_of.get("machine", {}).items()])
 
 
-def _part(title: str, lines: list[str]) -> Iterator[str]:
+def _part(title: str, lines: list[str], most: int = _SHOWN) -> Iterator[str]:
     if lines:
         yield f"    {title}"
-        shown = lines[:_SHOWN]
+        shown = lines[:most]
         yield from (f"      {line}" for line in shown)
         if len(lines) > len(shown):
             yield f"      and {len(lines) - len(shown):,} more: --json lists all"

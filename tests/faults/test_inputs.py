@@ -121,9 +121,13 @@ def test_data_of_the_same_size_with_its_time_put_back_is_noticed(reader: Folder)
     assert result(reader) == "[80]"
 
 
-def test_code_of_the_same_size_with_its_time_put_back_is_noticed_and_run(reader: Folder) -> None:
+def test_code_of_the_same_size_with_its_time_put_back_is_noticed_and_run(
+    reader: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Python itself would run what it compiled before: size and time are the same.
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     assert result(reader) == "[20]"
+    assert list((reader.path / "plugins/__pycache__").glob("_double.*.pyc"))
     put_back(reader.path / "plugins/_double.py", HELPER.replace("2", "3"))
     assert "_double.py:twice" in reader.edgepipe("plan", "p.yaml").out
     assert result(reader) == "[30]"
