@@ -2,7 +2,7 @@
 
 ``configs/envs/NAME.toml`` says what an environment holds, ``NAME.lock`` beside it the exact
 versions and hashes. A built one is a folder named after the lock, the interpreter and the
-platform, so that projects share it. `edgepipe.envbuild` makes locks and builds.
+platform, so that projects share it. `edgepipe.envlock` makes locks, `edgepipe.envbuild` builds.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ import pytest
 from projects import GOLDEN, Finished, Folder, Golden
 from small_wheels import wheel
 
-from edgepipe.envbuild import interpreter
 from edgepipe.environments import Environments, read
+from edgepipe.envpip import interpreter
 from edgepipe.errors import ConfigError
 from edgepipe.kinds import packages
 

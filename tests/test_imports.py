@@ -55,7 +55,8 @@ LAYERS = [
     {"expansion", "wiring", "families", "gatecheck"},
     {"config", "variables", "yamlparse", "key", "graph", "store", "project", "sources"}
     | {"manifests", "remembered"},
-    {"envbuild"},
+    {"envbuild", "envlock"},
+    {"envpip"},
     {"environments"},
     {"spec", "stage", "kinds", "fingerprint", "filestate", "events", "results", "gates"}
     | {"explain", "lastkeys", "reach", "links"},

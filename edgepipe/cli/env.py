@@ -116,12 +116,12 @@ def _rows(project: Project, known: Environments) -> list[dict[str, Any]]:
 
 
 def _lock(options: argparse.Namespace, project: Project, known: Environments) -> int:
-    from edgepipe import envbuild
+    from edgepipe import envlock
 
     made = []
     for name in options.names:
         environment, copied = _own(name, project, known)
-        lock = envbuild.lock(environment, _tell, options.python)
+        lock = envlock.lock(environment, _tell, options.python)
         if copied is not None:
             shutil.copyfile(copied, environment.path)
         made.append(
