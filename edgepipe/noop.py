@@ -4,9 +4,8 @@ The contract: `answer` gives what a command would print and its exit code, if th
 found everything cached before and nothing that it read has changed since; else None, and the
 command goes its usual way. A doubt is a change. What it read are three things:
 
-- ``files`` and folders of the user's, with the stat of each: any write touches it;
-- ``folders`` in which a new name could be found instead of a known one, with their names;
-- ``objects`` of the cache, which only an edit by hand can change, with a part of their stat.
+- ``files`` and folders, with the stat of each: any write touches it;
+- ``folders`` in which a new name could be found instead of a known one, with their names.
 
 Starting Python takes 10 ms, so this module imports nothing that Python has not loaded by itself.
 """
@@ -16,7 +15,7 @@ import os
 import sys
 from _imp import source_hash
 
-_VERSION = 2
+_VERSION = 3
 _VARIABLES = {"COLUMNS", "HOME", "LANG", "LC_ALL", "NO_COLOR", "TERM", "XDG_CACHE_HOME"}
 """Variables that decide what a command reads or how it looks, beside all of ours."""
 _IGNORED = "__pycache__"
@@ -29,14 +28,9 @@ def answer(question: str) -> tuple[int, str] | None:
             checksum, body = file.read(8), file.read()
         if source_hash(_VERSION, body) != checksum:
             return None
-        known, code, text, files, folders, objects = marshal.loads(body)  # noqa: S302  checked
+        known, code, text, files, folders = marshal.loads(body)  # noqa: S302  checked
         if known != question:
             return None
-        stat = os.stat
-        for path, state in objects.items():
-            found = stat(path)
-            if (found.st_size, found.st_mtime_ns, found.st_ino) != state:
-                return None
         if any(stat_of(path) != state for path, state in files.items()):
             return None
         if any(names_in(path) != names for path, names in folders.items()):
@@ -64,7 +58,7 @@ def remember(
         text: what it prints.
         files: the user's files and folders that it read; they may be missing.
         folders: in which it looked for names.
-        objects: files of the cache that have to be there.
+        objects: files of the cache and of the project's runs; the command wrote them itself.
         since_ns: when the command began, in nanoseconds since the epoch.
 
     Returns:
@@ -74,17 +68,16 @@ def remember(
     states = {path: stat_of(path) for path in sorted(files)}
     if any(max(state[1], state[3]) > since_ns - 50_000_000 for state in states.values() if state):
         return False
-    try:
-        there = {path: os.stat(path) for path in sorted(objects)}  # noqa: PTH116
-    except OSError:
-        return False
-    known = {path: (s.st_size, s.st_mtime_ns, s.st_ino) for path, s in there.items()}
+    states |= {path: stat_of(path) for path in sorted(objects)}
     names = {path: names_in(path) for path in sorted(folders)}
-    body = marshal.dumps((question, code, text, states, names, known))
+    body = marshal.dumps((question, code, text, states, names))
     place = _place(question)
+    folder = os.path.dirname(place)  # noqa: PTH120
     temporary = f"{place}.{os.getpid()}"
     try:
-        os.makedirs(os.path.dirname(place), exist_ok=True)  # noqa: PTH103, PTH120
+        # A cache that the environment names and this project does not use is not begun here.
+        if os.path.isdir(os.path.dirname(folder)):  # noqa: PTH112, PTH120
+            os.makedirs(folder, exist_ok=True)  # noqa: PTH103
         with open(temporary, "wb") as file:  # noqa: PTH123
             file.write(source_hash(_VERSION, body) + body)
         os.replace(temporary, place)  # noqa: PTH105

@@ -45,7 +45,7 @@ class RunStore:
         Raises:
             StoreError: the store cannot be used.
         """
-        if not self.store.writable:
+        if self.store.root.is_dir() and not self.store.writable:
             self._own = Path(tempfile.mkdtemp(prefix="edgepipe-"))
             self.warn(f"{self.store.root} cannot be written: new results are not cached")
             self.store = self.planner.store = Store(self._own, base=self.store)

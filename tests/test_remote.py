@@ -378,11 +378,14 @@ def test_the_second_clone_runs_nothing(
     assert len(project.trace()) == 4
     assert _remote.push(cli("push", "p.yaml", "--json")) == 0
     said = json.loads(capsys.readouterr().out)
-    assert (said["uploaded"], said["there"], said["failed"]) == (4, 0, 0)
+    # The run has uploaded them.
+    assert (said["uploaded"], said["there"], said["failed"]) == (0, 4, 0)
     assert said["remote"] == url
-    assert said["traffic"]["records_up"] == 4
     # A colleague, with a cache of their own.
     (project.path / "trace.jsonl").unlink()
+    other = project.edgepipe("run", "p.yaml", "--json", "--cache", tmp_path / "other")
+    assert {node["status"] for node in other.json["nodes"]} == {"cached"}
+    assert project.trace() == []
     cache = tmp_path / "colleague"
     assert _remote.pull(cli("pull", "p.yaml", "--cache", str(cache))) == 0
     assert capsys.readouterr().out.startswith(f"4 pulled, 0 there already ({url}; down 4 results")

@@ -21,21 +21,21 @@ stages:
 """
 
 
-def run(project: Folder, count: int) -> str:
+def run(project: Folder, count: int, factor: int = 2) -> str:
     project.write("p.yaml", PIPELINE.replace("COUNT", str(count)))
-    done = project.edgepipe("run", "p.yaml", "--json")
+    done = project.edgepipe("run", "p.yaml", "--json", "--set", f"last.with.factor={factor}")
     assert done.code == 0
     return str(done.json["id"])
 
 
 def test_ls_shows_the_newest_first(project: Folder) -> None:
     assert "no run is recorded in" in project.edgepipe("runs", "ls").out
-    ids = [run(project, 5), run(project, 5), run(project, 6)]
+    ids = [run(project, 5), run(project, 5, 3), run(project, 6)]
     rows = project.edgepipe("runs", "ls", "--json").json["runs"]
     assert [row["id"] for row in rows] == ids[::-1]
     assert [(row["ran"], row["cached"], row["failed"]) for row in rows] == [
         (2, 0, 0),
-        (0, 2, 0),
+        (1, 1, 0),
         (2, 0, 0),
     ]
     assert {row["status"] for row in rows} == {"done"}

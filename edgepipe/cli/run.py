@@ -80,6 +80,9 @@ def main(options: argparse.Namespace) -> int:
         folder, result = _run(options, compiled, decisions, fresh)
     else:
         folder, result = found[0], found[1].repeated()
+        for name, key in keys.items():
+            compiled.planner.last.set(name, key)
+        compiled.planner.last.save()
         compiled.planner.files.save()
     _write_reports(options, result)
     print(_text(options, result, folder), end="")

@@ -31,11 +31,13 @@ def test_gc_again_and_again_while_two_runs_go_on(project: Folder) -> None:
     while any(process.poll() is None for process in processes):
         done = project.edgepipe("cache", "gc", "--keep-runs", "0", "--json")
         assert done.code == 0, done.err
-        collected.append(done.json)
+        if all(process.poll() is None for process in processes):
+            collected.append(done.json)
     for process in processes:
         out, err = process.communicate()
         assert process.returncode == 0, out.decode() + err.decode()
-    assert len(collected) >= 3
-    assert all(found["records"] == [] for found in collected[:-1])
+    # While both lived, each held what it had.
+    assert collected
+    assert all(found["records"] == [] for found in collected)
     assert wrong_names(project.cache) == []
     assert broken_records(project.cache) == []
