@@ -21,4 +21,7 @@ def import_tensorflow() -> Any:
     import tensorflow as tf
 
     tf.get_logger().setLevel("ERROR")
+    # Where TensorFlow runs without oneDNN, as on processors without AVX-512, it fuses a grouped
+    # convolution with its bias into an operator that it cannot run.
+    tf.config.optimizer.set_experimental_options({"remapping": False})
     return tf
