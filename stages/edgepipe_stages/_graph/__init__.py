@@ -52,6 +52,11 @@ class Op:
     outputs: tuple[str, ...]
     product: Product | None = None
 
+    @property
+    def weighs(self) -> bool:
+        """Whether it multiplies with weights."""
+        return self.product is not None and self.product.weight is not None
+
     def __str__(self) -> str:
         return f"{self.type} '{self.name}'"
 
@@ -88,8 +93,18 @@ class Graph:
 
     def feeding(self, tensor: str) -> list[Op]:
         """The products with weights that a tensor depends on, with no other such between."""
+        found = {id(op) for op in self._before(tensor) if op.weighs}
+        return [op for op in self.ops if id(op) in found]
+
+    def adds_branches(self, tensor: str) -> bool:
+        """Whether two branches are added between those products and a tensor."""
+        return any(
+            op.type.lower() in ("add", "sum", "qlinearadd") and len(op.inputs) > 1 for op in self._before(tensor)
+        )
+
+    def _before(self, tensor: str) -> Iterator[Op]:
+        """The operators that a tensor depends on, up to the products with weights and with them."""
         producers = self._producers()
-        found: dict[str, Op] = {}
         seen: set[str] = set()
         waiting = [tensor]
         while waiting:
@@ -98,11 +113,9 @@ class Graph:
             if name in seen or op is None:
                 continue
             seen.add(name)
-            if op.product and op.product.weight is not None:
-                found[op.outputs[0]] = op
-            else:
+            yield op
+            if not op.weighs:
                 waiting += op.inputs
-        return [op for op in self.ops if op.outputs[0] in found]
 
     def back(self, tensor: str) -> Iterator[str]:
         """A tensor, then those that it is made from, along first inputs, up to a product."""

@@ -206,13 +206,20 @@ class _Event:
 def _first(graph: Graph, layers: Sequence[Layer], events: Sequence[_Event]) -> Divergence | None:
     """The first event that loses about as much as the worst does, and who is to blame."""
     largest = max((event.drop for event in events), default=0.0)
+    others = [layer for layer in layers if layer.weights < SAME_WEIGHTS]
     for event in events:
         if event.drop >= max(JUMP_DB, largest / 2):
             return _blame(graph, layers, event)
+        # Other weights and a wrong product are proof enough, however little of it is left
+        # where a skip connection has been added.
+        culprit = _culprit(graph, others, event, JUMP_DB)
+        if event.drop > 0 and culprit:
+            return _divergence(culprit, event)
     # A skip connection dilutes the fault of one branch: there the product itself must jump.
+    # Elsewhere a product that jumps alone was fused with what follows: torch has no such tensor.
     for event in events:
         culprit = _culprit(graph, layers, event, JUMP_DB)
-        if event.drop >= JUMP_DB / 2 and culprit:
+        if event.drop >= JUMP_DB / 2 and culprit and graph.adds_branches(event.tensor):
             return _divergence(culprit, event)
     return None
 
