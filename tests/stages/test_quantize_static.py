@@ -71,7 +71,7 @@ def test_a_mobilenet_keeps_its_accuracy_on_every_processor(
     run_stage: RunStage, tmp_path: Path
 ) -> None:
     data = save_digits(tmp_path / "data", count=1797)
-    params = {"model": {"arch": "mobilenet_v2", "width": 0.25}, "epochs": 6, "learning_rate": 0.01}
+    params = {"model": {"arch": "mobilenet_v2", "width": 0.25}, "epochs": 12, "learning_rate": 0.01}
     module = run_stage(TrainClassifier, params, data=data).outputs["model"]
     onnx = run_stage(ConvertOnnx, model=module).outputs["model"]
     model = run_stage(QuantizeStatic, model=onnx, data=data).outputs["model"]
