@@ -253,8 +253,7 @@ class Context:
     """Seeds every random generator that the stage uses."""
     threads: int
     """How many threads it may keep busy."""
-    scratch: Path
-    """A folder that survives a kill: checkpoints go here. Emptied when the node is done."""
+    scratch_path: Path
     project: Path
     """The project's folder: the user's code is imported from here."""
     input_types: Mapping[str, type[Artifact]]
@@ -263,6 +262,12 @@ class Context:
     """Of the connected inputs."""
     output_paths: Mapping[str, Path]
     report: Report = field(default=lambda name, data: None, repr=False)
+
+    @property
+    def scratch(self) -> Path:
+        """A folder that survives a kill: checkpoints go here. Emptied when the node is done."""
+        self.scratch_path.mkdir(parents=True, exist_ok=True)
+        return self.scratch_path
 
     def input(self, port: str) -> Any:
         """The value of an input, loaded; None for an optional one that is not connected."""

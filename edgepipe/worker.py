@@ -24,6 +24,7 @@ from edgepipe.kinds import Kind
 from edgepipe.stage import Artifact, Context, ports_of
 
 _PROGRESS_SECONDS = 0.1
+_IDLE_SECONDS = 0.02
 
 
 class _Channel:
@@ -59,12 +60,16 @@ def main(descriptor: int, packages: dict[str, Path] | None = None) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     threading.Thread(target=_listen, args=(commands, jobs), daemon=True).start()
     while True:
-        job = jobs.get()
+        try:
+            job = jobs.get(timeout=_IDLE_SECONDS)
+        except queue.Empty:
+            # Nobody waits now; between two short jobs it would cost more than they do.
+            gc.collect()
+            job = jobs.get()
         if packages is not None and not job.plugin:
             package = job.module.partition(".")[0]
             packages.setdefault(package, Path(job.root) / package)
         run(job, channel)
-        gc.collect()
 
 
 def _listen(commands: Any, jobs: queue.SimpleQueue[Job]) -> None:
@@ -77,6 +82,7 @@ def _listen(commands: Any, jobs: queue.SimpleQueue[Job]) -> None:
 def run(job: Job, channel: _Channel) -> None:
     """Run one job; its last message says how it ended."""
     with _printing_to(Path(job.log)):
+        channel.send("begun", {})
         _reset_peak()
         started, cpu = time.perf_counter(), _cpu_seconds()
         try:
@@ -109,7 +115,7 @@ def _run_stage(job: Job, channel: _Channel) -> None:
         node=job.node,
         seed=job.seed,
         threads=job.threads,
-        scratch=Path(job.scratch),
+        scratch_path=Path(job.scratch),
         project=Path(job.project),
         input_types=inputs,
         output_types=stage_class.outputs,
