@@ -128,6 +128,19 @@ def compile_pipeline(options: argparse.Namespace) -> Compiled:
     return Compiled(graph, project, kinds, planner)
 
 
+def open_remote(project: Any) -> Any:
+    """The team's store, or None; its modules are imported where there is one.
+
+    Raises:
+        ConfigError: its settings are wrong.
+    """
+    if not project.remote and not os.environ.get("EDGEPIPE_REMOTE"):
+        return None
+    from edgepipe.remote import Remote
+
+    return Remote.open(project)
+
+
 def json_text(value: Any) -> str:
     """Plain data for other programs, a line that is ended."""
     return json.dumps(value, indent=1) + "\n"

@@ -14,7 +14,6 @@ from edgepipe.report.markup import Html, el, join
 from edgepipe.results import RunResult
 from edgepipe.units import seconds, show
 
-
 MOST_BOXES = 300
 """What an eye can still follow in a graph; a page draws no more."""
 
