@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from edgepipe import masking
 from edgepipe.errors import EdgepipeError, StageError
 from edgepipe.executor import Job
 from edgepipe.kinds import Kind
@@ -35,6 +36,8 @@ class _Channel:
         self._file = os.fdopen(descriptor, "wb", buffering=0)
         self._last = 0.0
         self._lock = threading.Lock()
+        self.secrets: list[str] = []
+        """What must be in no message."""
 
     def send(self, name: str, data: dict[str, Any]) -> None:
         if name == "progress":
@@ -42,6 +45,9 @@ class _Channel:
             if now - self._last < _PROGRESS_SECONDS and data["done"] < data["total"]:
                 return
             self._last = now
+        if self.secrets:
+            texts = {k: v for k, v in data.items() if isinstance(v, str)}
+            data = data | {k: masking.masked(v, self.secrets) for k, v in texts.items()}
         line = json.dumps({"name": name, "data": data}).encode() + b"\n"
         with self._lock:
             self._file.write(line)
@@ -81,22 +87,26 @@ def _listen(commands: Any, jobs: queue.SimpleQueue[Job]) -> None:
 
 def run(job: Job, channel: _Channel) -> None:
     """Run one job; its last message says how it ended."""
+    channel.send("begun", {})
+    channel.secrets = masking.values(job.secrets)
     with _printing_to(Path(job.log)):
-        channel.send("begun", {})
         _reset_peak()
         started, cpu = time.perf_counter(), _cpu_seconds()
         try:
             _run_stage(job, channel)
         except BaseException as error:
             traceback.print_exc()
-            channel.send("error", _explain(error, job))
-            return
-        facts = {
-            "seconds": time.perf_counter() - started,
-            "cpu_seconds": _cpu_seconds() - cpu,
-            "peak_memory": _peak(),
-        }
-    channel.send("done", facts)
+            last, facts = "error", _explain(error, job)
+        else:
+            last = "done"
+            facts = {
+                "seconds": time.perf_counter() - started,
+                "cpu_seconds": _cpu_seconds() - cpu,
+                "peak_memory": _peak(),
+            }
+    with contextlib.suppress(OSError):
+        masking.mask_file(Path(job.log), channel.secrets)
+    channel.send(last, facts)
 
 
 def _run_stage(job: Job, channel: _Channel) -> None:

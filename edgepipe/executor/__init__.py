@@ -32,6 +32,8 @@ class Job:
     """Seconds after which it is ended."""
     interpreter: str = ""
     """Executable of another environment that runs it; empty: the one that runs edgepipe."""
+    secrets: tuple[str, ...] = ()
+    """Environment variables whose values are kept out of messages and of the log."""
     gpus: str = ""
     """The GPUs that it may use, as ``0,1``: numbers among those that this process sees."""
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from edgepipe import masking
 from edgepipe.executor import Job, Message, memory
 from edgepipe.machine import gpus_present
 from edgepipe.units import show
@@ -225,6 +226,8 @@ class LocalExecutor:
             # It died while it was idle, a moment before that could be seen.
             self.start(job)
             return []
+        with contextlib.suppress(OSError):
+            masking.mask_file(Path(job.log), masking.values(job.secrets))
         message, hint = _why(worker)
         return [Message(job.node, "error", {"message": message, "hint": hint})]
 
