@@ -111,7 +111,7 @@ def job_of(
         root=str(kind.root),
         plugin=kind.plugin,
         params=place.decision.resolved.for_worker,
-        secrets=place.decision.resolved.secrets,
+        secrets=list(place.decision.resolved.secrets),
         inputs={port: str(place.input(port)) for port in node.inputs},
         outputs={port: str(path) for port, path in place.outputs.items()},
         seed=node.seed,
