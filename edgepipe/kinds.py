@@ -23,7 +23,8 @@ from pathlib import Path
 from types import ModuleType
 
 from edgepipe.errors import ConfigError, Problem, Where
-from edgepipe.stage import Stage, import_file
+from edgepipe.stage import Stage
+from edgepipe.usercode import import_file
 
 GROUP = "edgepipe.stages"
 

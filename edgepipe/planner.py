@@ -27,6 +27,7 @@ from edgepipe.key import (
 from edgepipe.kinds import packages
 from edgepipe.lastkeys import LastKeys
 from edgepipe.project import Project
+from edgepipe.reasons import Reasons
 from edgepipe.remembered import RememberingFingerprints
 from edgepipe.sources import Resolved, resolve
 from edgepipe.store import Record, Store
@@ -93,9 +94,9 @@ class Planner:
         self._roots = (*kinds_roots, project.root)
         self.fingerprints = self._fingerprints()
         self.last = LastKeys(project.state / "last.json", _name(graph.path, project.root))
+        self._reasons = Reasons(self.last)
         self._resolved: dict[str, Resolved] = {}
         self._code: dict[tuple[str, ...], _Code] = {}
-        self._manifests: dict[str, Mapping[str, Any] | None] = {}
         self._versions: dict[frozenset[str], Mapping[str, str]] = {}
 
     @property
@@ -207,11 +208,19 @@ class Planner:
             record = None if fresh else self.store.record(key.digest)
         if key is not None and record is not None:
             is_last = self.last.get(node.name) in {key.digest, None}
-            previous = record if is_last else self._previous(node.name)
+            previous = record if is_last else self._reasons.previous(node.name, self.store)
             return Decision(node, key, record, "", resolved, previous, code=code.body)
-        previous = self._previous(node.name)
-        changes = self._changes(node, resolved, code, inputs, previous)
-        reason = "asked for" if fresh else self._reason(node, changes, causes, previous)
+        previous = self._reasons.previous(node.name, self.store)
+        changes: tuple[Change, ...] = ()
+        if previous is not None:
+            # An input that is not known yet is no change yet.
+            before = previous.made_of.get("inputs", {})
+            known = {**{p: d for p, d in before.items() if p in node.inputs}, **inputs}
+            made_of = parts_of(node, resolved, code.digest, known, self.world, code.foreign)
+            now = {f"contents.{name}": files for name, files in resolved.files.items()}
+            now["code"] = json.loads(code.body)
+            changes = self._reasons.changes(node, previous, made_of, now, self.store)
+        reason = "asked for" if fresh else self._reasons.text(node, changes, causes, previous)
         return Decision(node, key, None, reason, resolved, previous, changes, causes, code.body)
 
     def made_of(self, decision: Decision) -> dict[str, Any]:
@@ -271,65 +280,6 @@ class Planner:
             found = (distribution_of(module, self.world) for module in sorted(modules))
             self._versions[modules] = dict(pair for pair in found if pair is not None)
         return self._versions[modules]
-
-    def _previous(self, name: str) -> Record | None:
-        key = self.last.get(name)
-        return None if key is None else self.store.record(key, whole=False)
-
-    def _changes(
-        self,
-        node: GraphNode,
-        resolved: Resolved,
-        code: _Code,
-        inputs: Mapping[str, str],
-        previous: Record | None,
-    ) -> tuple[Change, ...]:
-        if previous is None:
-            return ()
-        before = previous.made_of
-        # An input that is not known yet is no change yet.
-        known = {
-            **{p: d for p, d in before.get("inputs", {}).items() if p in node.inputs},
-            **inputs,
-        }
-        made_of = parts_of(node, resolved, code.digest, known, self.world, code.foreign)
-
-        def read(name: str) -> tuple[explain.Manifest, explain.Manifest]:
-            files = resolved.files.get(name.removeprefix("contents."))
-            now = json.loads(code.body) if name == "code" else files
-            return self._manifest(previous.manifests.get(name)), now
-
-        sources = {port: source.node for port, source in node.inputs.items()}
-        return tuple(explain.changes(node.name, before, made_of, read, sources))
-
-    def _manifest(self, digest: str | None) -> Mapping[str, Any] | None:
-        if digest is not None and digest not in self._manifests:
-            self._manifests[digest] = manifests.read(self.store, digest)
-        return self._manifests.get(digest) if digest else None
-
-    def _reason(
-        self,
-        node: GraphNode,
-        changes: tuple[Change, ...],
-        causes: tuple[str, ...],
-        previous: Record | None,
-    ) -> str:
-        texts = [change.text for change in changes]
-        if causes:
-            texts.insert(explain.MOST - 1, _waits(causes))
-        if texts:
-            more = f"; {len(texts) - explain.MOST} more" if len(texts) > explain.MOST else ""
-            return "; ".join(texts[: explain.MOST]) + more
-        if previous is not None:
-            return "its result is no longer in the cache"
-        known = self.last.get(node.name) is not None
-        return "its last result is no longer in the cache" if known else "never run"
-
-
-def _waits(causes: tuple[str, ...]) -> str:
-    if len(causes) == 1:
-        return f"its input {causes[0]} runs"
-    return f"its inputs {explain.few(causes)} run"
 
 
 def _name(path: Path, root: Path) -> str:

@@ -102,7 +102,7 @@ def images(folder: Path) -> np.ndarray:
 
 
 def torch_scores(project: Folder, folder: Path) -> np.ndarray:
-    from edgepipe.stage import import_user_object
+    from edgepipe.usercode import import_user_object
     from edgepipe_stages._torch_model import load_model
 
     path = folder / "model.model"

@@ -282,7 +282,7 @@ def user_model(tmp_path, data):
     (tmp_path / "nets.py").write_text(NETS)
 
     def save(name):
-        from edgepipe.stage import import_user_object
+        from edgepipe.usercode import import_user_object
         from edgepipe_stages._torch_model import build, save_model
 
         architecture = {"arch": f"python:nets.py:{name}"}

@@ -15,7 +15,8 @@ from conftest import Ran, RunStage
 from safetensors.torch import save_file
 from torch import nn
 
-from edgepipe.stage import Stage, StageError, import_user_object
+from edgepipe.stage import Stage, StageError
+from edgepipe.usercode import import_user_object
 from edgepipe_stages import Interface, TorchModel, _weights, _zoo
 from edgepipe_stages._torch_model import load_model
 from edgepipe_stages.data.digits import Digits

@@ -12,7 +12,8 @@ from conftest import Ran, RunStage
 from safetensors.numpy import load_file
 from small_digits import save_digits
 
-from edgepipe.stage import StageError, import_user_object
+from edgepipe.stage import StageError
+from edgepipe.usercode import import_user_object
 from edgepipe_stages import ImageDataset, TorchModel
 from edgepipe_stages._macs import macs_and_params
 from edgepipe_stages._pruning.channels import ChannelPruner

@@ -16,7 +16,8 @@ import torch_pruning
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from edgepipe.stage import StageError, import_user_object
+from edgepipe.stage import StageError
+from edgepipe.usercode import import_user_object
 from edgepipe_stages import Interface, TorchModel, _zoo
 from edgepipe_stages._torch_model import (
     build,

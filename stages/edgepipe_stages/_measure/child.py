@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepipe.errors import EdgepipeError
-from edgepipe.stage import import_user_object
+from edgepipe.usercode import import_user_object
 from edgepipe_stages._artifacts import ImageDataset, Model, Split
 from edgepipe_stages._measure.machine import (
     busy_seconds,
