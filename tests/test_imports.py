@@ -63,7 +63,7 @@ LAYERS = [
     {"yamltree", "units", "parameters", "modules", "pythonfile", "pythonnames", "pythonorder"}
     | {"pythontraits"},
     {"plainmodel"},
-    {"digest", "errors", "noop", "signing"},
+    {"digest", "errors", "noop", "replacing", "signing"},
 ]
 """From the top down: a module imports of its own layer or of lower ones."""
 
