@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import glob
 import json
 import math
 import os
@@ -197,19 +198,23 @@ class Place:
                     found.append(int(folder.name))
         return found
 
+    def glob(self, pattern: str) -> list[Path]:
+        """What the cache holds; what goes meanwhile, as the workers' folders do, is no error."""
+        return [self.cache / name for name in glob.glob(pattern, root_dir=self.cache)]  # noqa: PTH207
+
     def published_untold(self) -> bool:
         """Whether an object came, or got another name, since the last line was printed."""
         told = self.output.stat().st_mtime_ns
-        return any(o.stat().st_ctime_ns > told for o in self.cache.glob("objects/*/*"))
+        return any(o.stat().st_ctime_ns > told for o in self.glob("objects/*/*"))
 
     def left_over(self, clean: Place) -> Iterator[str]:
         """What a finished run must not leave."""
-        yield from map(str, self.cache.glob("tmp/*"))
+        yield from map(str, self.glob("tmp/*"))
         # What torch keeps there for good, a clean run leaves too.
         kept = {path.name for path in clean.temporary.iterdir()}
         yield from (str(path) for path in self.temporary.iterdir() if path.name not in kept)
-        yield from (f"held: {path}" for path in self.cache.glob("locks/*") if held(str(path)))
-        for path in self.cache.glob("scratch/*"):
+        yield from (f"held: {path}" for path in self.glob("locks/*") if held(str(path)))
+        for path in self.glob("scratch/*"):
             if (self.cache / "records" / path.name[:2] / path.name[2:]).exists():
                 yield str(path)
         for path in [*self.project.rglob("*"), *self.cache.rglob("*")]:
@@ -305,11 +310,11 @@ class Soak:
     def _wait(self, process: subprocess.Popen[bytes], moment: str, seconds: float) -> None:
         """Until something happens, and then so many seconds; or until the process ends."""
         patterns = {"staged": "tmp/*/*/out.*/*", "checkpoint": "scratch/*/*.*"}
-        known = set(self.place.cache.glob(patterns.get(moment, "")) if moment in patterns else ())
+        known = set(self.place.glob(patterns.get(moment, "")))
         lines = self.chance.randint(1, 10)
         while process.poll() is None:
             if moment in patterns:
-                if set(self.place.cache.glob(patterns[moment])) - known:
+                if set(self.place.glob(patterns[moment])) - known:
                     break
             elif moment == "line":
                 if self.place.told().count("\n") >= lines:
@@ -323,7 +328,7 @@ class Soak:
 
     def _kill(self, process: subprocess.Popen[bytes], command: list[str], victim: str) -> None:
         """Kill, and note who and in which phase."""
-        workers = [pid for pid in self.place.alive() if os.getsid(pid) == pid != process.pid]
+        workers = [pid for pid in self.place.alive() if parent(pid) == process.pid]
         victim = victim if workers else "tool"
         phase = self._phase(command) if victim == "worker" else ""
         if victim != "worker":
@@ -359,7 +364,7 @@ class Soak:
         logs = max(self.place.project.glob(".edgepipe/runs/*/logs"), default=Path())
         begun = [node for node in running if (logs / f"{node}.log").exists()]
         if TRAININGS & {*begun}:
-            trained = any(self.place.cache.glob("scratch/*/*.checkpoint"))
+            trained = any(self.place.glob("scratch/*/*.checkpoint"))
             return "training, with a checkpoint" if trained else "training"
         return "another stage" if begun else "start of a node"
 
@@ -381,7 +386,7 @@ class Soak:
                 # So that it counts once.
                 shutil.rmtree(path) if Path(path).is_dir() else Path(path).unlink(missing_ok=True)
         code, said = self.place.finish("cache", "verify")
-        if code or any(self.place.cache.glob("quarantine/*")):
+        if code or any(self.place.glob("quarantine/*")):
             fail("damaged", f"cache verify: exit code {code}", said)
         with self.figures.lock:
             self.figures.runs_checked += 1
@@ -394,6 +399,14 @@ class Soak:
         for process in alive:
             self.figures.fail("leaked", f"process {process} lives on")
             os.kill(process, signal.SIGKILL)
+
+
+def parent(pid: int) -> int:
+    """The process that started another; 0 if that has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def copy_of_the_code(folder: Path) -> Path:
