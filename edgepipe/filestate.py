@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from edgepipe.digest import digest_bytes, digest_file, digest_value
 from edgepipe.errors import ConfigError
+from edgepipe.replacing import replace
 
 _VERSION = 2
 _RACY_NS = 50_000_000
@@ -114,15 +115,10 @@ class FileState:
             return
         facts = json.dumps(self._load()).encode()
         head = json.dumps({"version": _VERSION, "digest": digest_bytes("facts", facts)}).encode()
-        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-        try:
+        with contextlib.suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(head + b"\n" + facts)
-            temporary.rename(self.path)
+            replace(os.fspath(self.path), head + b"\n" + facts)
             self._changed = False
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
     def _load(self) -> dict[str, Any]:
         if self._facts is None:

@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from edgepipe.replacing import replace
+
 
 class LastKeys:
     """One file for all pipelines of a project; losing it loses explanations only."""
@@ -36,15 +38,10 @@ class LastKeys:
             return
         # Another run may have saved another pipeline's since.
         everything = self._read() | {self.pipeline: self._keys}
-        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-        try:
+        with contextlib.suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(everything), encoding="utf-8")
-            temporary.rename(self.path)
+            replace(os.fspath(self.path), json.dumps(everything).encode())
             self._changed = False
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
     def _read(self) -> dict[str, Any]:
         try:

@@ -65,6 +65,8 @@ def remember(
         whether it was kept: not where a file was written since the command began, or so shortly
         before that a later write could bear the same time.
     """
+    from edgepipe.replacing import replace
+
     states = {path: stat_of(path) for path in sorted(files)}
     if any(max(state[1], state[3]) > since_ns - 50_000_000 for state in states.values() if state):
         return False
@@ -73,14 +75,11 @@ def remember(
     body = marshal.dumps((question, code, text, states, names))
     place = _place(question)
     folder = os.path.dirname(place)  # noqa: PTH120
-    temporary = f"{place}.{os.getpid()}"
     try:
         # A cache that the environment names and this project does not use is not begun here.
         if os.path.isdir(os.path.dirname(folder)):  # noqa: PTH112, PTH120
             os.makedirs(folder, exist_ok=True)  # noqa: PTH103
-        with open(temporary, "wb") as file:  # noqa: PTH123
-            file.write(source_hash(_VERSION, body) + body)
-        os.replace(temporary, place)  # noqa: PTH105
+        replace(place, source_hash(_VERSION, body) + body)
     except OSError:
         return False
     return True

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgepipe.errors import ConfigError, did_you_mean
+from edgepipe.replacing import replace
 from edgepipe.results import RunResult
 
 
@@ -24,9 +25,9 @@ def new_id(pipeline: str) -> str:
 def save(folder: Path, result: RunResult) -> None:
     """Write run.json into a run's folder, by one rename."""
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".run.{os.getpid()}"
-    temporary.write_text(json.dumps(result.as_json(), indent=1) + "\n", encoding="utf-8")
-    temporary.rename(folder / "run.json")
+    body = json.dumps(result.as_json(), indent=1) + "\n"
+    # The folder of a killed run is not looked into again, the one around it is.
+    replace(os.fspath(folder / "run.json"), body.encode(), os.fspath(folder.parent))
 
 
 def listed(runs: Path) -> list[str]:

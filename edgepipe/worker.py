@@ -50,7 +50,10 @@ class _Channel:
             data = data | {k: masking.masked(v, self.secrets) for k, v in texts.items()}
         line = json.dumps({"name": name, "data": data}).encode() + b"\n"
         with self._lock:
-            self._file.write(line)
+            try:
+                self._file.write(line)
+            except BrokenPipeError:
+                _end()
 
 
 def main(descriptor: int, packages: dict[str, Path] | None = None) -> None:
@@ -81,7 +84,11 @@ def main(descriptor: int, packages: dict[str, Path] | None = None) -> None:
 def _listen(commands: Any, jobs: queue.SimpleQueue[Job]) -> None:
     for line in commands:
         jobs.put(Job(**json.loads(line)))
-    # Without a parent nobody can publish what is made here; children of the stage end too.
+    _end()
+
+
+def _end() -> None:
+    """Without a parent nobody can publish what is made here; children of the stage end too."""
     os.killpg(0, signal.SIGKILL)
 
 

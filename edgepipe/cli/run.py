@@ -25,6 +25,7 @@ from edgepipe.cli._common import (
 )
 from edgepipe.errors import ConfigError, did_you_mean
 from edgepipe.events import Event, Listener, RunFinished
+from edgepipe.replacing import clear
 from edgepipe.results import RunResult
 
 EXIT = {"done": 0, "failed": 1, "gate failed": 3, "interrupted": INTERRUPTED}
@@ -86,6 +87,7 @@ def main(options: argparse.Namespace) -> int:
             compiled.planner.last.set(name, key)
         compiled.planner.last.save()
         compiled.planner.files.save()
+        clear(os.fspath(compiled.project.runs))
     _write_reports(options, result)
     print(_text(options, result, folder), end="")
     writes = options.report or options.summary or options.junit
@@ -168,8 +170,11 @@ def _run(
         listener(RunFinished(result, str(folder)))
     finally:
         close()
-    runs.save(folder, result)
-    _write_page(folder / "report.html", result)
+    try:
+        # First: a kill in between must leave no recorded run without its report.
+        _write_page(folder / "report.html", result)
+    finally:
+        runs.save(folder, result)
     return folder, result
 
 

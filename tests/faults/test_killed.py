@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from projects import Folder, alive
+
+from edgepipe.executor import Job
 
 PIPELINE = """
 edgepipe: 1
@@ -158,3 +164,94 @@ def test_two_runs_at_once_are_both_right(project: Folder) -> None:
     assert [end(process)[0] for process in processes] == [0, 0, 0]
     assert project.edgepipe("plan", "p.yaml", "--check").code == 0
     assert staged(project) == []
+
+
+def killed_when(project: Folder, patch: str) -> None:
+    """Run the pipeline in a process that kills itself where ``patch`` calls kill()."""
+    program = (
+        "import os, signal, sys\n"
+        "def kill(*arguments): os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"{patch}\n"
+        "from edgepipe.cli import main\n"
+        "sys.exit(main(['run', 'p.yaml']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=project.path, check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+def test_a_run_that_is_recorded_has_its_report(project: Folder) -> None:
+    pipeline(project)
+    killed_when(project, "from edgepipe.cli import run\nrun._write_page = kill")
+    done = project.edgepipe("run", "p.yaml")
+    assert done.code == 0
+    assert (project.path / done.out.rpartition("report: ")[2].strip()).is_file()
+
+
+@pytest.mark.parametrize("file", ["state/files.json", "state/last.json", "run.json", "/noop/"])
+def test_a_file_that_was_being_replaced_leaves_nothing(project: Folder, file: str) -> None:
+    pipeline(project)
+    # What was written just now is not remembered yet.
+    time.sleep(0.1)
+    killed_when(
+        project,
+        "rename = os.rename\n"
+        f"os.rename = lambda a, b: kill() if {file!r} in str(b) else rename(a, b)",
+    )
+
+    def partial() -> list[Path]:
+        return [p for root in (project.path, project.cache) for p in root.rglob("*.partial")]
+
+    assert len(partial()) == 1
+    assert project.edgepipe("run", "p.yaml").code == 0
+    assert partial() == []
+
+
+def test_a_killed_save_of_a_run_whose_like_is_recorded_leaves_nothing(project: Folder) -> None:
+    pipeline(project)
+    assert project.edgepipe("run", "p.yaml").code == 0
+    shutil.rmtree(project.cache)
+    killed_when(
+        project,
+        "rename = os.rename\n"
+        "os.rename = lambda a, b: kill() if 'run.json' in str(b) else rename(a, b)",
+    )
+    assert project.edgepipe("run", "p.yaml").code == 0
+    assert list(project.path.rglob("*.partial")) == []
+
+
+def test_a_worker_whose_tool_is_dead_ends_without_a_word(project: Folder) -> None:
+    pipeline(project)
+    read, write = os.pipe()
+    os.close(read)
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "edgepipe.worker", str(write)],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=(write,),
+        start_new_session=True,
+    )
+    os.close(write)
+    job = Job(
+        node="m",
+        module="misbehave",
+        path=str(project.path / "plugins" / "misbehave.py"),
+        root=str(project.path / "plugins"),
+        plugin=True,
+        params={},
+        inputs={},
+        outputs={},
+        seed=7,
+        threads=1,
+        scratch=str(project.path / "scratch"),
+        project=str(project.path),
+        log=str(project.path / "log"),
+    )
+    # Its input stays open: another child of the tool may hold it for a moment.
+    assert worker.stdin is not None
+    worker.stdin.write(json.dumps(asdict(job)).encode() + b"\n")
+    worker.stdin.flush()
+    assert worker.wait(20) == -signal.SIGKILL
+    assert worker.stderr is not None
+    assert worker.stderr.read() == b""
+    worker.stdin.close()
+    worker.stderr.close()
