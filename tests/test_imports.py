@@ -72,6 +72,7 @@ LAYERS = [
     | {"explain", "lastkeys", "reach", "links"},
     {"yamltree", "units", "parameters", "modules", "pythonfile", "pythonnames", "pythonorder"}
     | {"pythontraits"},
+    {"plainmodel", "usercode"},
     {"digest", "errors", "masking", "noop", "replacing", "signing"},
 ]
 """From the top down: a module imports of its own layer or of lower ones."""
