@@ -91,3 +91,13 @@ def test_every_shipped_pipeline_is_right() -> None:
     pipelines = sorted(map(str, (ROOT / "pipelines").glob("*.yaml")))
     assert pipelines
     assert json.loads(edgepipe("validate", *pipelines, "--json"))["ok"]
+
+
+def test_every_fault_is_a_test() -> None:
+    text = (ROOT / "docs" / "faults.md").read_text()
+    named = re.findall(r"`([\w/]+\.py)(?:::(\w+))?` \|$", text, re.MULTILINE)
+    rows = [line for line in text.splitlines() if line.startswith("| ")][2:]
+    assert len(named) == len(rows) > 40
+    for file, test in named:
+        body = (ROOT / "tests" / file).read_text()
+        assert f"def {test or 'test_'}" in body, f"{file}::{test}"

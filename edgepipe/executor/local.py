@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgepipe import masking
@@ -83,7 +83,7 @@ class LocalExecutor:
         assert worker.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             # A worker that died meanwhile is noticed by poll().
-            worker.process.stdin.write(json.dumps(asdict(job)).encode() + b"\n")
+            worker.process.stdin.write(json.dumps(vars(job)).encode() + b"\n")
             worker.process.stdin.flush()
 
     def poll(self, timeout: float) -> Sequence[Message]:

@@ -158,12 +158,43 @@ def test_a_second_interrupt_is_enough_for_what_will_not_end(project: Folder) -> 
     wait_for(lambda: not alive(pid))
 
 
-def test_two_runs_at_once_are_both_right(project: Folder) -> None:
+def test_runs_at_once_do_each_stage_once(project: Folder) -> None:
     pipeline(project, "not", 0.3)
     processes = [project.start("run", "p.yaml") for _ in range(3)]
     assert [end(process)[0] for process in processes] == [0, 0, 0]
+    assert sorted(project.trace()) == ["first", "last", "slow"]
     assert project.edgepipe("plan", "p.yaml", "--check").code == 0
     assert staged(project) == []
+
+
+def test_folders_that_share_a_cache_do_each_stage_once(project: Folder, tmp_path: Path) -> None:
+    pipeline(project, "not", 0.5)
+    other = Folder(tmp_path / "clone")
+    shutil.copytree(project.path, other.path)
+    processes = [folder.start("run", "p.yaml", "--plain") for folder in (project, other)]
+    ended = [end(process) for process in processes]
+    assert [code for code, _, _ in ended] == [0, 0]
+    assert sorted(project.trace() + other.trace()) == ["first", "last", "slow"]
+
+
+def test_who_waits_takes_over_from_a_run_that_is_killed(project: Folder, tmp_path: Path) -> None:
+    pipeline(project, "not", 2)
+    other = Folder(tmp_path / "clone")
+    shutil.copytree(project.path, other.path)
+    first = project.start("run", "p.yaml")
+    wait_for(lambda: "slow" in project.trace())
+    second = other.start("run", "p.yaml", "--plain")
+    assert second.stdout is not None
+    said = b""
+    while b"another run is making it" not in said:
+        line = second.stdout.readline()
+        assert line, "it ended without having waited"
+        said += line
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    code, _, _ = end(second)
+    assert code == 0
+    assert other.trace() == ["slow", "last"]
 
 
 def killed_when(project: Folder, patch: str) -> None:
