@@ -35,7 +35,7 @@ PACKAGES = {
 }
 CHAIN = 100
 LEAF = "leaf.txt"
-MOST = {"dvc": 100, "snakemake": 1000, "redun": 1000}
+MOST = {"dvc": 100, "snakemake": 1000, "redun": 100}
 
 PLUGIN = '''"""copy: one small file."""
 
