@@ -49,7 +49,7 @@ def context(**outputs: Path) -> Any:
         node="benchmark",
         seed=7,
         threads=1,
-        scratch=Path(),
+        scratch_path=Path(),
         project=Path(),
         input_types={},
         output_types=Digits.outputs,

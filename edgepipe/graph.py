@@ -86,6 +86,18 @@ class Graph:
                 users[source.node][name] = None
         return {name: tuple(found) for name, found in users.items()}
 
+    def levels(self) -> list[list[str]]:
+        """The nodes in groups: all inputs of a node come from groups before its own."""
+        level: dict[str, int] = {}
+        groups: list[list[str]] = []
+        for name, node in self.nodes.items():
+            here = max((level[s.node] + 1 for s in node.inputs.values()), default=0)
+            level[name] = here
+            if here == len(groups):
+                groups.append([])
+            groups[here].append(name)
+        return groups
+
     @cached_property
     def digraph(self) -> networkx.DiGraph[str]:
         """The same as a networkx graph; edges bear ``source`` and ``port``."""

@@ -13,7 +13,7 @@ from edgepipe.errors import ConfigError, Problem
 from edgepipe.executor import Job
 from edgepipe.machine import Machine
 from edgepipe.planner import Decision, Planner
-from edgepipe.store import Lock, Store, explained
+from edgepipe.store import Lock, Store
 
 
 @dataclass
@@ -22,8 +22,9 @@ class Workplace:
 
     store: Store
     decision: Decision
+    inputs: Mapping[str, str]
+    """Input port → digest of the tree that is laid out for it."""
     staging: Path
-    scratch: Path
     lock: Lock
     attempt: int
     started: float = field(default_factory=time.monotonic)
@@ -41,16 +42,30 @@ class Workplace:
 
     def input(self, port: str) -> Path:
         """The folder that the node reads an input from."""
-        return self.staging / "in" / port
+        return self.staging / f"in.{port}"
 
-    def output(self, port: str) -> Path:
-        """The folder that the node writes an output into."""
-        return self.staging / "out" / port
+    @property
+    def outputs(self) -> dict[str, Path]:
+        """The folders that the node writes its outputs into, by port."""
+        return {port: self.staging / f"out.{port}" for port in self.decision.node.stage.outputs}
+
+    @property
+    def scratch(self) -> Path:
+        """The folder that survives a kill; made when the stage first asks for it."""
+        return self.store.scratch(self.key)
+
+    def spoiled(self) -> list[str]:
+        """Inputs that the node wrote to, as PORT/FILE."""
+        return [
+            f"{port}/{file}"
+            for port, tree in self.inputs.items()
+            for file in self.store.changed(tree, self.input(port))
+        ]
 
     def clear(self, *, done: bool = False) -> None:
         """Remove the staging folder, and the checkpoints of a node that is done; free the key."""
         self.store.discard(self.staging)
-        if done:
+        if done and self.scratch.is_dir():
             shutil.rmtree(self.scratch, ignore_errors=True)
         self.lock.release()
 
@@ -71,15 +86,12 @@ def lay_out(
         StoreError: the disk is full, or an input is not in the store any more.
     """
     assert decision.key is not None
-    staging = store.staging()
+    outputs = [f"out.{port}" for port in decision.node.stage.outputs]
+    staging = store.staging(*outputs, *(f"in.{port}" for port in inputs))
     try:
-        scratch = store.scratch(decision.key.digest)
-        place = Workplace(store, decision, staging, scratch, lock, attempt)
+        place = Workplace(store, decision, inputs, staging, lock, attempt)
         for port, tree in inputs.items():
             store.link(tree, place.input(port))
-        with explained(store.root):
-            for port in decision.node.stage.outputs:
-                place.output(port).mkdir(parents=True)
     except BaseException:
         store.discard(staging)
         raise
@@ -99,8 +111,9 @@ def job_of(
         root=str(kind.root),
         plugin=kind.plugin,
         params=place.decision.resolved.for_worker,
+        secrets=list(place.decision.resolved.secrets),
         inputs={port: str(place.input(port)) for port in node.inputs},
-        outputs={port: str(place.output(port)) for port in node.stage.outputs},
+        outputs={port: str(path) for port, path in place.outputs.items()},
         seed=node.seed,
         threads=threads,
         gpus=",".join(map(str, gpus)),

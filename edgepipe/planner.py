@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,9 @@ from edgepipe.remembered import RememberingFingerprints
 from edgepipe.sources import Resolved, resolve
 from edgepipe.store import Record, Store
 
+Ask = Callable[[Iterable[str]], Mapping[str, Record]]
+"""Which of some keys have a record elsewhere."""
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -52,6 +55,8 @@ class Decision:
     """The nodes among its inputs that run, so that their content is not known."""
     code: bytes = b"{}"
     """The code's manifest."""
+    remote: bool = False
+    """Its result is in the team's store only."""
 
     @property
     def manifests(self) -> Mapping[str, bytes]:
@@ -218,17 +223,31 @@ class Planner:
         made_of = parts_of(node, resolved, code.digest, {}, self.world, code.foreign)
         return {**made_of, "inputs": dict.fromkeys(node.inputs)}
 
-    def plan(self, fresh: frozenset[str] = frozenset()) -> list[Decision]:
-        """Decide for all nodes, without running any."""
+    def plan(self, fresh: frozenset[str] = frozenset(), ask: Ask | None = None) -> list[Decision]:
+        """Decide for all nodes, without running any.
+
+        Args:
+            fresh: names of nodes that run in any case.
+            ask: tells of some keys which records the team's store has.
+        """
         decisions: dict[str, Decision] = {}
-        for name, node in self.graph.nodes.items():
-            inputs = {}
-            for port, source in node.inputs.items():
-                record = decisions[source.node].record
-                if record is not None:
-                    inputs[port] = record.outputs[source.port].tree
-            decisions[name] = self.decide(node, inputs, name in fresh)
-        return list(decisions.values())
+        for names in self.graph.levels() if ask else [list(self.graph.nodes)]:
+            for name in names:
+                node, inputs = self.graph.nodes[name], {}
+                for port, source in node.inputs.items():
+                    record = decisions[source.node].record
+                    if record is not None:
+                        inputs[port] = record.outputs[source.port].tree
+                decisions[name] = self.decide(node, inputs, name in fresh)
+            if ask:
+                found = [decisions[name] for name in names if name not in fresh]
+                missing = [d for d in found if d.key and not d.record]
+                there = ask(d.key.digest for d in missing if d.key) if missing else {}
+                for decision in missing:
+                    if decision.key and (record := there.get(decision.key.digest)):
+                        new = replace(decision, record=record, reason="", remote=True)
+                        decisions[decision.node.name] = new
+        return [decisions[name] for name in self.graph.nodes]
 
     def _code_of(self, node: GraphNode, resolved: Resolved) -> _Code:
         identity = (node.kind.name, *resolved.code.values(), *sorted(resolved.foreign))

@@ -14,13 +14,15 @@ from edgepipe.stage import Artifact, Metrics
 from edgepipe.store import Output, Record, Store, Tree
 
 
-def publish(store: Store, decision: Decision, folder: Path, facts: Mapping[str, float]) -> Record:
+def publish(
+    store: Store, decision: Decision, folders: Mapping[str, Path], facts: Mapping[str, float]
+) -> Record:
     """Move a node's outputs into the store and write its record, last.
 
     Args:
         store: where to.
         decision: of the node.
-        folder: holds a folder for each output port.
+        folders: output port → what the node wrote for it.
         facts: ``seconds``, ``cpu_seconds`` and ``peak_memory`` of the run.
 
     Raises:
@@ -33,8 +35,8 @@ def publish(store: Store, decision: Decision, folder: Path, facts: Mapping[str, 
     metrics: dict[str, float] = {}
     for port, type_ in node.stage.outputs.items():
         if issubclass(type_, Metrics):
-            metrics |= type_.numbers(folder / port)
-        tree = store.put_tree(folder / port)
+            metrics |= type_.numbers(folders[port])
+        tree = store.put_tree(folders[port])
         outputs[port] = Output(type_.__name__, tree.digest, _size(type_, tree))
     record = Record(
         key=key.digest,

@@ -272,7 +272,10 @@ class Runner:
             if changed := self.planner.changed(decision):
                 message = f"the files of {', '.join(changed)} changed while the node read them"
                 raise StageError(message, "run again: the result would be of neither")
-            record = self.cache.publish(decision, place.staging / "out", facts)
+            if spoiled := place.spoiled():
+                message = f"the node wrote to its input {', '.join(spoiled[:3])}"
+                raise StageError(message, "inputs are read-only: copy what run() changes")
+            record = self.cache.publish(decision, place.outputs, facts)
         except EdgepipeError as error:
             self._broke(node.name, error.problems[0])
             return

@@ -105,10 +105,12 @@ class RunStore:
                 self.root.add(key)
         return record
 
-    def publish(self, decision: Decision, folder: Path, facts: Mapping[str, float]) -> Record:
+    def publish(
+        self, decision: Decision, outputs: Mapping[str, Path], facts: Mapping[str, float]
+    ) -> Record:
         """Keep what a node made, and offer it to the team; see `publishing.publish`."""
         with self.store.using():
-            record = publish(self.store, decision, folder, facts)
+            record = publish(self.store, decision, outputs, facts)
             self.root.add(record.key)
         now = time.monotonic()
         if max(record.seconds, now - self._synced) > _SYNC_SECONDS:

@@ -7,7 +7,7 @@ import importlib.util
 import os
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from pydantic import BaseModel
 from edgepipe.errors import ConfigError, Problem
 from edgepipe.filestate import FileState, Seen, tree_digest
 from edgepipe.fingerprint import Fingerprints, Reached, joined
-from edgepipe.stage import SourceCode, SourcePath, Stage
+from edgepipe.masking import NAME
+from edgepipe.stage import SecretName, SourceCode, SourcePath, Stage
 from edgepipe.yamltree import Node
 
 Loc = tuple[str | int, ...]
@@ -42,6 +43,8 @@ class Resolved:
     """Dotted parameter → a text that changes whenever a file below it is written."""
     foreign: frozenset[str] = frozenset()
     """Top-level modules that the user's code imports and that are installed."""
+    secrets: tuple[str, ...] = ()
+    """Environment variables that hold secrets of the stage; no part of its key."""
 
 
 def resolve(
@@ -67,10 +70,15 @@ def resolve(
     code: dict[str, str] = {}
     foreign: set[str] = set()
     paths: list[Path] = []
+    secrets: list[str] = []
     for loc, marker, value in marked(stage):
         found = _find(marker, str(value), tree.at(loc), root)
         if isinstance(found, Problem):
             raise ConfigError(found)
+        if isinstance(marker, SecretName):
+            secrets.append(found.text)
+            _replace(plain, loc, None)
+            continue
         if isinstance(marker, SourcePath):
             seen[".".join(map(str, loc))] = files.look(Path(found.text))
             paths.append(Path(found.text))
@@ -90,6 +98,7 @@ def resolve(
         {name: found.files for name, found in seen.items()},
         {name: found.stamp for name, found in seen.items()},
         frozenset(foreign),
+        tuple(secrets),
     )
 
 
@@ -124,7 +133,17 @@ class _Found:
     """Of the code that is named, in the file or the module."""
 
 
-def _find(marker: SourcePath | SourceCode, value: str, node: Node, root: Path) -> _Found | Problem:
+_Marker = SourcePath | SourceCode | SecretName
+
+
+def _find(marker: _Marker, value: str, node: Node, root: Path) -> _Found | Problem:
+    if isinstance(marker, SecretName):
+        if NAME.fullmatch(value):
+            return _Found(value)
+        hint = "name a variable, such as HF_TOKEN: a secret is never written into a pipeline"
+        # The line may show the secret: it is left out.
+        where = replace(node.where, text="")
+        return Problem("this is no name of an environment variable", hint, where)
     folder = Path(node.source.name).absolute().parent
     if isinstance(marker, SourceCode):
         return _code(marker.prefix, value, folder, root, node)
@@ -211,9 +230,9 @@ def _leaves(value: Any, loc: Loc) -> Iterator[tuple[Loc, Any]]:
         yield loc, value
 
 
-def _marker(annotation: Any, metadata: typing.Iterable[Any] = ()) -> SourcePath | SourceCode | None:
+def _marker(annotation: Any, metadata: typing.Iterable[Any] = ()) -> _Marker | None:
     for item in metadata:
-        if isinstance(item, SourcePath | SourceCode):
+        if isinstance(item, _Marker):
             return item
     for argument in typing.get_args(annotation):
         found = _marker(argument, getattr(argument, "__metadata__", ()))

@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import json
 import math
+import os
 import random
 import sys
 from abc import ABC, abstractmethod
@@ -34,6 +35,7 @@ __all__ = [
     "Params",
     "Port",
     "Problem",
+    "Secret",
     "Stage",
     "StageError",
     "UserCode",
@@ -168,8 +170,17 @@ class SourceCode:
     prefix: str = ""
 
 
+@dataclass(frozen=True)
+class SecretName:
+    """Marks a parameter that names an environment variable with a secret.
+
+    `Context.secret` gives the value, which is in no key, record, report or log.
+    """
+
+
 UserPath = Annotated[Path, SourcePath()]
 UserCode = Annotated[str, SourceCode()]
+Secret = Annotated[str, SecretName()]
 
 
 class Params(BaseModel):
@@ -253,8 +264,7 @@ class Context:
     """Seeds every random generator that the stage uses."""
     threads: int
     """How many threads it may keep busy."""
-    scratch: Path
-    """A folder that survives a kill: checkpoints go here. Emptied when the node is done."""
+    scratch_path: Path
     project: Path
     """The project's folder: the user's code is imported from here."""
     input_types: Mapping[str, type[Artifact]]
@@ -263,6 +273,12 @@ class Context:
     """Of the connected inputs."""
     output_paths: Mapping[str, Path]
     report: Report = field(default=lambda name, data: None, repr=False)
+
+    @property
+    def scratch(self) -> Path:
+        """A folder that survives a kill: checkpoints go here. Emptied when the node is done."""
+        self.scratch_path.mkdir(parents=True, exist_ok=True)
+        return self.scratch_path
 
     def input(self, port: str) -> Any:
         """The value of an input, loaded; None for an optional one that is not connected."""
@@ -291,6 +307,18 @@ class Context:
             StageError: there is no such file, module or name, or importing it failed.
         """
         return import_user_object(reference, self.project)
+
+    def secret(self, name: str) -> str:
+        """The value of the environment variable that a `Secret` parameter names.
+
+        Raises:
+            StageError: it is not set.
+        """
+        value = os.environ.get(name, "")
+        if not value:
+            hint = "set it where edgepipe runs: its value is in no key, record, report or log"
+            raise StageError(f"the environment variable {name} is not set", hint)
+        return value
 
     def log(self, message: str) -> None:
         """A line for the node's log."""

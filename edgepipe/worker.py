@@ -18,12 +18,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from edgepipe import masking
 from edgepipe.errors import EdgepipeError, StageError
 from edgepipe.executor import Job
 from edgepipe.kinds import Kind
 from edgepipe.stage import Artifact, Context, ports_of
 
 _PROGRESS_SECONDS = 0.1
+_IDLE_SECONDS = 0.02
 
 
 class _Channel:
@@ -34,6 +36,8 @@ class _Channel:
         self._file = os.fdopen(descriptor, "wb", buffering=0)
         self._last = 0.0
         self._lock = threading.Lock()
+        self.secrets: list[str] = []
+        """What must be in no message."""
 
     def send(self, name: str, data: dict[str, Any]) -> None:
         if name == "progress":
@@ -41,6 +45,9 @@ class _Channel:
             if now - self._last < _PROGRESS_SECONDS and data["done"] < data["total"]:
                 return
             self._last = now
+        if self.secrets:
+            texts = {k: v for k, v in data.items() if isinstance(v, str)}
+            data = data | {k: masking.masked(v, self.secrets) for k, v in texts.items()}
         line = json.dumps({"name": name, "data": data}).encode() + b"\n"
         with self._lock:
             self._file.write(line)
@@ -59,12 +66,16 @@ def main(descriptor: int, packages: dict[str, Path] | None = None) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     threading.Thread(target=_listen, args=(commands, jobs), daemon=True).start()
     while True:
-        job = jobs.get()
+        try:
+            job = jobs.get(timeout=_IDLE_SECONDS)
+        except queue.Empty:
+            # Nobody waits now; between two short jobs it would cost more than they do.
+            gc.collect()
+            job = jobs.get()
         if packages is not None and not job.plugin:
             package = job.module.partition(".")[0]
             packages.setdefault(package, Path(job.root) / package)
         run(job, channel)
-        gc.collect()
 
 
 def _listen(commands: Any, jobs: queue.SimpleQueue[Job]) -> None:
@@ -76,6 +87,8 @@ def _listen(commands: Any, jobs: queue.SimpleQueue[Job]) -> None:
 
 def run(job: Job, channel: _Channel) -> None:
     """Run one job; its last message says how it ended."""
+    channel.send("begun", {})
+    channel.secrets = masking.values(job.secrets)
     with _printing_to(Path(job.log)):
         _reset_peak()
         started, cpu = time.perf_counter(), _cpu_seconds()
@@ -83,14 +96,17 @@ def run(job: Job, channel: _Channel) -> None:
             _run_stage(job, channel)
         except BaseException as error:
             traceback.print_exc()
-            channel.send("error", _explain(error, job))
-            return
-        facts = {
-            "seconds": time.perf_counter() - started,
-            "cpu_seconds": _cpu_seconds() - cpu,
-            "peak_memory": _peak(),
-        }
-    channel.send("done", facts)
+            last, facts = "error", _explain(error, job)
+        else:
+            last = "done"
+            facts = {
+                "seconds": time.perf_counter() - started,
+                "cpu_seconds": _cpu_seconds() - cpu,
+                "peak_memory": _peak(),
+            }
+    with contextlib.suppress(OSError):
+        masking.mask_file(Path(job.log), channel.secrets)
+    channel.send(last, facts)
 
 
 def _run_stage(job: Job, channel: _Channel) -> None:
@@ -109,7 +125,7 @@ def _run_stage(job: Job, channel: _Channel) -> None:
         node=job.node,
         seed=job.seed,
         threads=job.threads,
-        scratch=Path(job.scratch),
+        scratch_path=Path(job.scratch),
         project=Path(job.project),
         input_types=inputs,
         output_types=stage_class.outputs,

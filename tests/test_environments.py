@@ -275,6 +275,13 @@ def say(done: Finished, name: str, project: Folder, golden: Golden, code: int = 
     golden(GOLDEN / "environments" / f"{name}.txt", neutral(done.err, project))
 
 
+def test_plan_says_what_is_not_built(tiny: Folder) -> None:
+    planned = tiny.edgepipe("plan", "p.yaml")
+    assert planned.code == 0
+    assert "note: foreign runs in the environment 'tiny', which is not built" in planned.out
+    assert "edgepipe env sync tiny" in planned.out
+
+
 def test_one_that_is_not_built_is_said_before_anything_runs(tiny: Folder, golden: Golden) -> None:
     before = tiny.files()
     say(tiny.edgepipe("run", "p.yaml"), "not_built", tiny, golden)

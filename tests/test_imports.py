@@ -149,7 +149,7 @@ def test_only_the_graph_uses_networkx_and_only_the_parser_uses_yaml() -> None:
 def test_the_executor_knows_nothing_of_graphs_and_caches() -> None:
     for path in modules(ENGINE / "executor"):
         found = {module for module in imports(path) if module.startswith("edgepipe.")}
-        known = ("edgepipe.executor", "edgepipe.units", "edgepipe.machine")
+        known = ("edgepipe.executor", "edgepipe.units", "edgepipe.machine", "edgepipe.masking")
         assert all(module.startswith(known) for module in found)
 
 

@@ -405,6 +405,15 @@ def test_pull_goes_as_far_as_the_remote_does(
     assert project.edgepipe("run", "p.yaml", "--until", "twice").code == 0
     assert _remote.push(cli("push", "p.yaml")) == 0
     cache = str(tmp_path / "colleague")
+    planned = project.edgepipe("plan", "p.yaml", "--cache", cache)
+    assert {tuple(line.split()[:2]) for line in planned.out.splitlines()[:4]} == {
+        ("remote", "first"),
+        ("remote", "twice"),
+        ("runs", "again"),
+        ("runs", "other"),
+    }
+    assert "0 cached, 2 to fetch, 2 to run" in planned.out
+    assert not (tmp_path / "colleague" / "records").exists()
     assert _remote.pull(cli("pull", "p.yaml", "--cache", cache, "--json")) == 0
     said = json.loads(capsys.readouterr().out.partition("\n")[2])
     assert (said["pulled"], said["missing"]) == (2, 2)

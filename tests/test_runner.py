@@ -150,7 +150,7 @@ def test_inputs_are_laid_out_and_outputs_are_empty_folders(run: Run) -> None:
             found = Path(job.inputs["values"]) / "numbers.json"
             assert json.loads(found.read_text()) == [1, 2, 3]
         assert all(not list(Path(folder).iterdir()) for folder in job.outputs.values())
-        assert Path(job.scratch).is_dir()
+        Path(job.scratch).mkdir(parents=True)
         numbers(job)
 
     ran = run(CHAIN, FakeExecutor(write=write))
@@ -432,6 +432,7 @@ def test_a_node_is_tried_again_and_keeps_its_checkpoints(run: Run) -> None:
             job = self.jobs[0]
             attempts.append(job.scratch)
             if len(attempts) <= 2:
+                Path(job.scratch).mkdir(parents=True, exist_ok=True)
                 (Path(job.scratch) / f"checkpoint {len(attempts)}").write_text("half way")
                 self.jobs.pop(0)
                 return [error(job.node)]

@@ -51,7 +51,7 @@ def context(tmp_path: Path) -> tuple[Context, list[tuple[str, dict[str, Any]]]]:
         node="n",
         seed=7,
         threads=2,
-        scratch=tmp_path / "scratch",
+        scratch_path=tmp_path / "scratch",
         project=tmp_path,
         input_types={"numbers": Metrics, "files": Folder},
         output_types=Made.outputs,

@@ -231,7 +231,6 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     store = Store(tmp_path / "file" / "store")
     for action in (
         store.staging,
-        lambda: store.scratch(KEY),
         lambda: store.put_record(record("x")),
     ):
         with pytest.raises(StoreError, match="not a directory"):

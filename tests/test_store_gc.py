@@ -241,6 +241,7 @@ def test_litter_of_the_dead_goes_and_that_of_the_living_stays(store: Store) -> N
 def test_scratch_folders_stay_as_long_as_they_can_be_gone_on_with(store: Store) -> None:
     publish(store, "done", body(1))
     for name in ("done", "going", "killed", "old", "empty"):
+        store.scratch(key_of(name)).mkdir(parents=True)
         (store.scratch(key_of(name)) / "checkpoint").write_bytes(b"half way")
     (store.scratch(key_of("empty")) / "checkpoint").unlink()
     for name in ("going", "killed"):

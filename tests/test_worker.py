@@ -56,9 +56,9 @@ def run(project: Folder, fresh_imports: None) -> Iterator[Run]:
 
 def test_what_a_stage_does_is_told(run: Run, project: Folder) -> None:
     messages = run("warn")
-    assert [message["name"] for message in messages] == ["progress", "warning", "done"]
+    assert [message["name"] for message in messages] == ["begun", "progress", "warning", "done"]
     # What comes thick and fast is thinned out.
-    assert messages[0]["data"] == {"done": 0, "total": 5, "numbers": {"loss": 1.0}}
+    assert messages[1]["data"] == {"done": 0, "total": 5, "numbers": {"loss": 1.0}}
     assert json.loads((project.path / "job" / "values" / "numbers.json").read_text()) == [1.0]
 
 

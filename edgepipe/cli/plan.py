@@ -6,8 +6,16 @@ import argparse
 import os
 from typing import Any
 
-from edgepipe.cli._common import Compiled, add_json, add_pipeline, compile_pipeline, print_json
+from edgepipe.cli._common import (
+    Compiled,
+    add_json,
+    add_pipeline,
+    compile_pipeline,
+    open_remote,
+    print_json,
+)
 from edgepipe.errors import ConfigError
+from edgepipe.planner import Decision
 from edgepipe.units import seconds
 
 WORK_TO_DO = 4
@@ -31,13 +39,19 @@ def main(options: argparse.Namespace) -> int:
     if options.jobs is not None and options.jobs < 1:
         raise ConfigError("--jobs must be at least 1")
     compiled = compile_pipeline(options)
-    decisions = compiled.planner.plan()
+    remote = open_remote(compiled.project)
+    decisions = compiled.planner.plan(ask=remote.records if remote else None)
     compiled.planner.files.save()
+    warnings = [*remote.warnings] if remote else []
+    try:
+        compiled.planner.need_environments(decisions)
+    except ConfigError as error:
+        warnings += [f"{problem.message}: {problem.hint}" for problem in error.problems]
     rows: list[dict[str, Any]] = [
         {
             "node": decision.node.name,
             "kind": decision.node.kind.name,
-            "status": "cached" if decision.record else "runs",
+            "status": _status(decision),
             "reason": decision.reason,
             "seconds": decision.previous.seconds if decision.previous else None,
             "changes": [change.as_json() for change in decision.changes],
@@ -54,11 +68,20 @@ def main(options: argparse.Namespace) -> int:
                 "nodes": rows,
                 "runs": len(to_run),
                 "estimate": expected,
+                "warnings": warnings,
             }
         )
     else:
         _print(rows, to_run, expected)
+        for warning in warnings:
+            print(f"note: {warning}")
     return WORK_TO_DO if options.check and to_run else 0
+
+
+def _status(decision: Decision) -> str:
+    if decision.record is None:
+        return "runs"
+    return "remote" if decision.remote else "cached"
 
 
 def _expected(compiled: Compiled, to_run: list[dict[str, Any]], jobs: int | None) -> dict[str, Any]:
@@ -89,7 +112,9 @@ def _print(
     for row in rows:
         took = "" if row["seconds"] is None else seconds(row["seconds"])
         print(f"{row['status']:<7} {row['node']:<{width}}  {took:>10}  {row['reason']}".rstrip())
-    print(f"{len(rows) - len(to_run)} cached, {len(to_run)} to run{_estimate(to_run, expected)}")
+    remote = sum(row["status"] == "remote" for row in rows)
+    cached = f"{len(rows) - len(to_run) - remote} cached" + f", {remote} to fetch" * bool(remote)
+    print(f"{cached}, {len(to_run)} to run{_estimate(to_run, expected)}")
 
 
 def _estimate(to_run: list[dict[str, Any]], expected: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ from edgepipe.cli._common import (
     add_pipeline,
     compile_pipeline,
     json_text,
+    open_remote,
     tables,
 )
 from edgepipe.errors import ConfigError, did_you_mean
@@ -69,15 +70,16 @@ def main(options: argparse.Namespace) -> int:
     since = time.time_ns()
     compiled = compile_pipeline(options)
     fresh = _fresh(options.fresh, compiled)
-    decisions = compiled.planner.plan(fresh)
+    remote = open_remote(compiled.project)
+    decisions = compiled.planner.plan(fresh, remote.records if remote else None)
     if options.from_:
         _check_before(options.from_, compiled, decisions)
-    keys = {d.node.name: d.key.digest for d in decisions if d.record and d.key}
+    keys = {d.node.name: d.key.digest for d in decisions if d.record and d.key and not d.remote}
     found = None
     if len(keys) == len(decisions):
         found = runs.same(compiled.project.runs, compiled.graph.name, keys)
     if found is None:
-        folder, result = _run(options, compiled, decisions, fresh)
+        folder, result = _run(options, compiled, decisions, fresh, remote)
     else:
         folder, result = found[0], found[1].repeated()
         for name, key in keys.items():
@@ -124,6 +126,7 @@ def _run(
     compiled: Compiled,
     decisions: list[Any],
     fresh: frozenset[str],
+    remote: Any,
 ) -> tuple[Path, RunResult]:
     from edgepipe.executor.local import LocalExecutor
     from edgepipe.machine import this_machine
@@ -145,7 +148,7 @@ def _run(
             listener,
             settings,
             folder / "logs",
-            _remote(compiled),
+            remote,
         )
         outcome = runner.run(run_id, decisions)
         result = RunResult(
@@ -168,15 +171,6 @@ def _run(
     runs.save(folder, result)
     _write_page(folder / "report.html", result)
     return folder, result
-
-
-def _remote(compiled: Compiled) -> Any:
-    """The team's store; its modules are imported where there is one."""
-    if not compiled.project.remote and not os.environ.get("EDGEPIPE_REMOTE"):
-        return None
-    from edgepipe.remote import Remote
-
-    return Remote.open(compiled.project)
 
 
 def _terminate(number: int, frame: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 
@@ -32,6 +32,8 @@ class Job:
     """Seconds after which it is ended."""
     interpreter: str = ""
     """Executable of another environment that runs it; empty: the one that runs edgepipe."""
+    secrets: list[str] = field(default_factory=list)
+    """Environment variables whose values are kept out of messages and of the log."""
     gpus: str = ""
     """The GPUs that it may use, as ``0,1``: numbers among those that this process sees."""
 

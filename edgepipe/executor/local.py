@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from edgepipe import masking
 from edgepipe.executor import Job, Message, memory
 from edgepipe.machine import gpus_present
 from edgepipe.units import show
@@ -41,6 +42,10 @@ class _Worker:
     fits: _Fits
     """The jobs that it can take."""
     job: Job | None = None
+    used: bool = False
+    """Whether it has served a job before."""
+    begun: bool = False
+    """Whether it said that it has its job."""
     deadline: float | None = None
     buffer: bytes = b""
     ended_by_us: str = ""
@@ -72,7 +77,8 @@ class LocalExecutor:
                 Message(job.node, "error", {"message": message + reason, "hint": hint})
             )
             return
-        worker.job, worker.peak, worker.killings = job, 0, memory.killings()
+        worker.job, worker.begun = job, False
+        worker.peak, worker.killings = 0, memory.killings()
         worker.deadline = None if job.timeout is None else time.monotonic() + job.timeout
         assert worker.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
@@ -190,9 +196,13 @@ class LocalExecutor:
             if worker.job is None:
                 continue
             value = json.loads(line)
+            if value["name"] == "begun":
+                worker.begun = True
+                continue
             message = Message(worker.job.node, value["name"], value["data"])
             if message.last:
                 worker.job = worker.deadline = None
+                worker.used = True
             messages.append(message)
         return messages
 
@@ -212,6 +222,12 @@ class LocalExecutor:
         self._retire(worker)
         if job is None:
             return []
+        if worker.used and not (worker.begun or worker.ended_by_us):
+            # It died while it was idle, a moment before that could be seen.
+            self.start(job)
+            return []
+        with contextlib.suppress(OSError):
+            masking.mask_file(Path(job.log), masking.values(job.secrets))
         message, hint = _why(worker)
         return [Message(job.node, "error", {"message": message, "hint": hint})]
 

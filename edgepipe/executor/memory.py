@@ -22,8 +22,8 @@ def resident(pid: int) -> int:
 def killings() -> int:
     """How many processes the kernel has killed for want of memory since it started."""
     try:
-        with open("/proc/vmstat", encoding="ascii") as file:  # noqa: PTH123  called often
-            lines = (line.split() for line in file)
-            return next((int(value) for name, value in lines if name == "oom_kill"), 0)
+        with open("/proc/vmstat", "rb") as file:  # noqa: PTH123  called often
+            _, _, rest = file.read().partition(b"\noom_kill ")
+            return int(rest.split(b"\n", 1)[0] or 0)
     except (OSError, ValueError):
         return 0

@@ -14,6 +14,9 @@ from edgepipe.report.markup import Html, el, join
 from edgepipe.results import RunResult
 from edgepipe.units import seconds, show
 
+MOST_BOXES = 300
+"""What an eye can still follow in a graph; a page draws no more."""
+
 
 def render(result: RunResult) -> str:
     """The page. Whatever the run holds is escaped."""
@@ -152,6 +155,10 @@ def _gates(result: RunResult) -> Html | None:
 def _graph(result: RunResult, anchors: dict[str, str]) -> Html | None:
     if not result.nodes:
         return None
+    if len({node.name.partition("[")[0] for node in result.nodes}) > MOST_BOXES:
+        text = f"{len(result.nodes):,} nodes are too many to be drawn here: "
+        command = el("code", f"edgepipe graph {result.file} --format dot")
+        return el("section", el("h2", "Graph"), el("p", text, command, class_="note"))
     return el(
         "section",
         el("h2", "Graph"),

@@ -62,19 +62,34 @@ def draw(
 
 def _assign(names: list[str], pairs: list[tuple[str, str]], per_layer: int) -> dict[str, int]:
     """Layers below all that a box depends on, each of at most ``per_layer`` boxes."""
-    waiting = {name: {a for a, b in pairs if b == name} for name in names}
+    needs: dict[str, set[str]] = {name: set() for name in names}
+    users: dict[str, list[str]] = {name: [] for name in names}
+    for a, b in pairs:
+        if a not in needs[b]:
+            needs[b].add(a)
+            users[a].append(b)
+    order = {name: number for number, name in enumerate(names)}
+    missing = {name: len(before) for name, before in needs.items()}
+    waiting = dict.fromkeys(names)
+    ready = [name for name in names if not missing[name]]
     layer: dict[str, int] = {}
     count: dict[int, int] = {}
     while waiting:
-        ready = [name for name, needs in waiting.items() if not needs & waiting.keys()]
-        for name in ready or list(waiting)[:1]:
-            lowest = max((layer[n] + 1 for n in waiting[name] if n in layer), default=0)
+        # A cycle of families is cut at its first.
+        ready = ready or [next(iter(waiting))]
+        freed = []
+        for name in ready:
+            lowest = max((layer[n] + 1 for n in needs[name] if n in layer), default=0)
             while count.get(lowest, 0) >= per_layer:
                 lowest += 1
             layer[name] = lowest
             count[lowest] = count.get(lowest, 0) + 1
-        for name in layer:
-            waiting.pop(name, None)
+            del waiting[name]
+            for user in users[name]:
+                missing[user] -= 1
+                if not missing[user]:
+                    freed.append(user)
+        ready = sorted((name for name in freed if name in waiting), key=order.__getitem__)
     used = {old: new for new, old in enumerate(sorted(set(layer.values())))}
     return {name: used[level] for name, level in layer.items()}
 

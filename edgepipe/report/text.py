@@ -30,7 +30,8 @@ def clean(text: str, *, lines: bool = False) -> str:
         text: anything, such as an error that a stage raised.
         lines: keep line ends; otherwise they become spaces.
     """
-    if text.isascii() and text.isprintable():
+    # Printable is all but Unicode's "other" and "separator", and with the plain space.
+    if text.isprintable():
         return text
     return "".join(_clean_character(c, lines) for c in text)
 

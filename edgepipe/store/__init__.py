@@ -46,6 +46,7 @@ from edgepipe.store.model import (
 from edgepipe.store.objects import Objects
 from edgepipe.store.records import Records
 from edgepipe.store.session import TMP, Session
+from edgepipe.store.staging import Staging
 
 if TYPE_CHECKING:
     from edgepipe.store.roots import RunRoot
@@ -70,6 +71,7 @@ class Store:
         self._root = os.fspath(root)
         self._session = Session(f"{self._root}/{TMP}")
         self._objects = Objects(self._root, self._session, self._tell)
+        self._staging = Staging(self._session, self._objects.unlink)
         self._records = Records(self._root, self._session, self._tell)
         self._gate = Gate(f"{self._root}/gc.lock")
         self._trees: dict[str, Tree] = {}
@@ -86,31 +88,22 @@ class Store:
         # Asks the kernel: root may not write to a read-only file system either.
         return os.access(place, os.W_OK | os.X_OK)
 
-    def staging(self) -> Path:
-        """A new empty folder on the store's file system. Raises StoreError where it cannot be."""
+    def staging(self, *names: str) -> Path:
+        """A new folder on the store's file system, empty but for empty folders of these names.
+
+        Raises:
+            StoreError: it cannot be made.
+        """
         with explained(self.root):
-            self._session.check()
-            path = self._session.path()
-            os.mkdir(path)
-            return Path(path)
+            return Path(self._staging.take(names))
 
     def discard(self, folder: Path) -> None:
-        """Remove a staging folder; what `link` laid out there stays known as right."""
-        for path, folders, names in os.walk(folder, topdown=False):
-            with contextlib.suppress(OSError):
-                for name in names:
-                    inner = f"{path}/{name}"
-                    self._objects.unlink(inner, os.lstat(inner))
-                for name in folders:
-                    files.remove(f"{path}/{name}")
-        files.remove(os.fspath(folder))
+        """Take a staging folder back; what `link` laid out there stays known as right."""
+        self._staging.give_back(os.fspath(folder))
 
     def scratch(self, key: str) -> Path:
-        """The folder that survives a kill of the node with this key."""
-        path = self.root / "scratch" / key
-        with explained(self.root):
-            path.mkdir(parents=True, exist_ok=True)
-        return path
+        """Where the folder is that survives a kill of the node with this key."""
+        return self.root / "scratch" / key
 
     def put_tree(self, folder: Path) -> Tree:
         """Take a staged folder's files over: they are moved, never copied.
@@ -369,6 +362,7 @@ class Store:
 
     def close(self) -> None:
         """Remove what is left in the staging of this process. The store can be used again."""
+        self._staging.close()
         self._session.close()
         self._gate.close()
 

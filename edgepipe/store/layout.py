@@ -17,7 +17,7 @@ def lay_out(tree: Tree, folder: str, place: Callable[[File, str], None]) -> None
     """
     targets = [(file, _inside(tree, folder, file)) for file in tree.files]
     os.makedirs(folder, exist_ok=True)
-    for parent in sorted({target.rpartition("/")[0] for _, target in targets}):
+    for parent in sorted({target.rpartition("/")[0] for _, target in targets} - {folder}):
         os.makedirs(parent, exist_ok=True)
     for file, target in targets:
         place(file, target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import contextlib
 import fcntl
@@ -24,17 +25,19 @@ class Session:
         self._handle = -1
         self._owner = 0
         self._numbers = itertools.count()
+        self._mutex = _thread.allocate_lock()
 
     def path(self) -> str:
         """A new path, for a file or folder that nobody else knows of. Raises OSError."""
         if self._owner != os.getpid():
-            self._open()
+            self.check()
         return f"{self._folder}/{next(self._numbers)}"
 
     def check(self) -> None:
         """Make the folder anew where somebody removed it. Raises OSError."""
-        if self._owner != os.getpid() or not os.path.isdir(self._folder):
-            self._open()
+        with self._mutex:
+            if self._owner != os.getpid() or not os.path.isdir(self._folder):
+                self._open()
 
     def close(self) -> None:
         """Remove the folder with all that is left in it."""

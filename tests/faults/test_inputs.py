@@ -136,6 +136,23 @@ def test_code_of_the_same_size_with_its_time_put_back_is_noticed_and_run(
     assert result(reader) == "[20]"
 
 
+def test_a_stage_that_writes_to_its_input_fails_and_the_input_is_made_again(
+    project: Folder,
+) -> None:
+    text = "edgepipe: 1\nname: p\nstages:\n  first: {uses: numbers}\n"
+    node = "  bad: {uses: misbehave, in: {values: first}, with: {how: HOW}}\n"
+    project.write("p.yaml", text + node.replace("HOW", "spoil"))
+    done = project.edgepipe("run", "p.yaml", "--plain")
+    assert done.code == 1
+    assert "the node wrote to its input values/numbers.json" in done.out
+    assert "inputs are read-only" in done.out
+    project.write("p.yaml", text + node.replace("HOW", "not"))
+    again = project.edgepipe("run", "p.yaml", "--json")
+    assert again.code == 0
+    assert [node["status"] for node in again.json["nodes"]] == ["ran", "ran"]
+    assert "holds other bytes than it did" in again.err or "instead of" in again.err
+
+
 @pytest.mark.parametrize("moment", [4_102_444_800, 86_400, 0], ids=["2100", "1970", "epoch"])
 def test_times_that_cannot_be_right_change_nothing(reader: Folder, moment: int) -> None:
     files = [reader.path / "number.txt", reader.path / "plugins/_double.py"]

@@ -99,6 +99,16 @@ def test_every_node_is_there() -> None:
     assert len(labels) == len(sample().nodes), "each node is in the graph"
 
 
+def test_a_graph_that_nobody_could_follow_is_not_drawn() -> None:
+    run = sample()
+    first = run.nodes[0]
+    many = tuple(replace(first, name=f"n{i}") for i in range(1000))
+    text = render(replace(run, nodes=many))
+    assert '<svg class="graph"' not in text
+    assert "1,000 nodes are too many to be drawn here" in text
+    assert f"edgepipe graph {run.file} --format dot" in text
+
+
 def test_an_attack_stays_text() -> None:
     text = render(hostile())
     page = Page(text)

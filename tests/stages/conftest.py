@@ -56,7 +56,7 @@ def run_stage(tmp_path_factory: pytest.TempPathFactory) -> RunStage:
             node="test",
             seed=seed,
             threads=1,
-            scratch=scratch,
+            scratch_path=scratch,
             project=project or folder,
             input_types={name: port.type for name, port in ports_of(stage).items()},
             output_types=stage.outputs,

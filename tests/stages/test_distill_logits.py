@@ -85,7 +85,7 @@ def test_a_teacher_that_was_trained_with_another_normalization(
     interface = TorchModel.interface(teacher)
     student = replace(interface, mean=(0.6,), std=(0.9,))
     context = Context(
-        node="test", seed=1, threads=1, scratch=tmp_path, project=tmp_path, input_types={},
+        node="test", seed=1, threads=1, scratch_path=tmp_path, project=tmp_path, input_types={},
         output_types={}, input_paths={}, output_paths={},
     )  # fmt: skip
     images = ImageDataset.load(data).test.images

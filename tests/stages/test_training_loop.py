@@ -231,7 +231,7 @@ def context(tmp_path: Path) -> ContextMaker:
     def make() -> tuple[Context, list[tuple[str, dict[str, Any]]]]:
         events: list[tuple[str, dict[str, Any]]] = []
         made = Context(
-            node="test", seed=5, threads=1, scratch=tmp_path, project=tmp_path,
+            node="test", seed=5, threads=1, scratch_path=tmp_path, project=tmp_path,
             input_types={}, output_types={}, input_paths={}, output_paths={},
             report=lambda name, data: events.append((name, data)),
         )  # fmt: skip

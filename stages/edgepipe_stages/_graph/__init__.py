@@ -99,7 +99,8 @@ class Graph:
     def adds_branches(self, tensor: str) -> bool:
         """Whether two branches are added between those products and a tensor."""
         return any(
-            op.type.lower() in ("add", "sum", "qlinearadd") and len(op.inputs) > 1 for op in self._before(tensor)
+            op.type.lower() in ("add", "sum", "qlinearadd") and len(op.inputs) > 1
+            for op in self._before(tensor)
         )
 
     def _before(self, tensor: str) -> Iterator[Op]:

@@ -43,6 +43,7 @@ class Misbehave(Stage):
         "checkpoint",
         "fill_disk",
         "memory",
+        "spoil",
         "warn",
     ] = Field("not", description="in which way")
     seconds: float = Field(0.0, ge=0, le=600, description="sleeps for so long before")
@@ -127,6 +128,13 @@ class Misbehave(Stage):
         with (ctx.output("values") / "big").open("wb") as file:
             for _ in range(64):
                 file.write(b"z" * (1 << 20))
+
+    def _spoil(self, ctx: Context) -> None:
+        source = ctx.path("values")
+        assert source
+        file = source / "numbers.json"
+        file.chmod(0o644)
+        file.write_text("[6, 6, 6]")
 
     def _memory(self, ctx: Context) -> None:
         raise MemoryError
