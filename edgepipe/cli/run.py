@@ -75,6 +75,8 @@ def main(options: argparse.Namespace) -> int:
     if options.from_:
         _check_before(options.from_, compiled, decisions)
     keys = {d.node.name: d.key.digest for d in decisions if d.record and d.key and not d.remote}
+    # Before anything runs: what comes into a folder meanwhile was not seen.
+    names = _names(options, compiled)
     found = None
     if len(keys) == len(decisions):
         found = runs.same(compiled.project.runs, compiled.graph.name, keys)
@@ -90,17 +92,32 @@ def main(options: argparse.Namespace) -> int:
     print(_text(options, result, folder), end="")
     writes = options.report or options.summary or options.junit
     if options.question and EXIT[result.status] in {0, 3} and not fresh and not writes:
-        _remember(options, compiled, result, folder, since)
+        _remember(options, compiled, result, folder, names, since)
     return EXIT[result.status]
 
 
+def _names(options: argparse.Namespace, compiled: Compiled) -> dict[str, list[str]]:
+    """The names in all folders in which something was sought, if the answer is to be kept."""
+    from edgepipe import noop, witness
+
+    if not options.question:
+        return {}
+    found = {str(path.absolute()) for path in witness.folders(compiled.planner)}
+    return {path: noop.names_in(path) for path in sorted(found)}
+
+
 def _remember(
-    options: argparse.Namespace, compiled: Compiled, result: RunResult, folder: Path, since: int
+    options: argparse.Namespace,
+    compiled: Compiled,
+    result: RunResult,
+    folder: Path,
+    names: dict[str, list[str]],
+    since: int,
 ) -> None:
     """The same command would find nothing to do: keep what it would print."""
     from edgepipe import noop, witness
 
-    planner = compiled.planner
+    planner, runs_folder = compiled.planner, str(compiled.project.runs.absolute())
     found = [planner.store.record(node.key) for node in result.nodes]
     records = [record for record in found if record is not None]
     if len(records) == len(found) and planner.store.root == compiled.project.cache:
@@ -109,7 +126,7 @@ def _remember(
             EXIT[result.status],
             _text(options, result.repeated(), folder),
             files={str(path.absolute()) for path in witness.files(planner)},
-            folders={str(path.absolute()) for path in witness.folders(planner)},
+            folders={**names, runs_folder: noop.names_in(runs_folder)},
             objects=set(map(str, witness.objects(planner, records, folder))),
             since_ns=since,
         )
