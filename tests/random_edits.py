@@ -8,7 +8,8 @@ from copy import deepcopy
 from pathlib import Path
 from random import Random
 
-from random_pipelines import KINDS, LARGEST, Entry, Pipeline, random_entry, random_ref
+from random_pipelines import LARGEST, Entry, Pipeline, random_entry, random_ref
+from random_stages import KINDS
 
 Edit = Callable[[Pipeline, Random, Path], None]
 """Changes the pipeline, or its files in a folder."""

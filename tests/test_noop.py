@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -38,8 +38,8 @@ class Asked:
 
 
 @pytest.fixture
-def asked(tmp_path: Path) -> Iterator[Asked]:
-    yield Asked(tmp_path)
+def asked(tmp_path: Path) -> Asked:
+    return Asked(tmp_path)
 
 
 def ran(done: Ended) -> list[str]:
