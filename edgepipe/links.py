@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -119,7 +118,7 @@ class _Collector:
     def import_file(self, place: Place) -> None:
         """What importing a file leads to."""
         unit = self.unit(place)
-        for package in _packages_above(place):
+        for package in self._packages_above(place):
             self.load(package)
         if in_engine(place[0]):
             return
@@ -132,6 +131,14 @@ class _Collector:
         if "__getattr__" in unit.definitions:
             self.take(place, "__getattr__")
         self._traits(place, unit)
+
+    def _packages_above(self, place: Place) -> Iterator[Place]:
+        path, root = place
+        for folder in path.relative_to(root).parents:
+            self.modules.searched.add(root / folder)
+            init = root / folder / "__init__.py"
+            if folder.parts and init.is_file() and init != path:
+                yield init, root
 
     def use_name(self, place: Place, name: str) -> None:
         """What a definition refers to, or what an import binds to a name."""
@@ -158,7 +165,8 @@ class _Collector:
 
     def _beside(self, base: Path, place: Place, texts: Sequence[str]) -> None:
         """Take the files below a folder that a file's constant texts name, or else all of it."""
-        found = [p for p in _files_below(base) if p != place[0]]
+        files = self.modules.walk(base, (".", "__pycache__"))
+        found = [p for p in files if p != place[0] and p.suffix != ".pyc"]
         named = [p for p in found if _is_named(p.relative_to(base), texts)]
         if not named:
             named = [p for p in found if p.suffix != ".py" and p.parent == place[0].parent]
@@ -193,7 +201,7 @@ class _Collector:
             for module in self.modules.below(pattern, folder):
                 self._take_module(module, folder)
             if pattern == "*":
-                for path in sorted(place[1].rglob("*.py")):
+                for path in self.modules.python_files(place[1]):
                     self.take_whole((path, place[1]))
             return
         if item.attribute == "*":
@@ -276,23 +284,9 @@ def _own(place: Place) -> str:
     return f"{parts[0]}.*" if len(parts) > 1 else "*"
 
 
-def _packages_above(place: Place) -> Iterator[Place]:
-    path, root = place
-    for folder in path.relative_to(root).parents:
-        init = root / folder / "__init__.py"
-        if folder.parts and init.is_file() and init != path:
-            yield init, root
-
-
 def in_engine(path: Path) -> bool:
     """Whether a file is of the engine."""
     return path.parent == ENGINE_FOLDER
-
-
-def _files_below(folder: Path) -> Iterator[Path]:
-    for here, folders, names in os.walk(folder):
-        folders[:] = sorted(f for f in folders if not f.startswith((".", "__pycache__")))
-        yield from (Path(here, name) for name in sorted(names) if not name.endswith(".pyc"))
 
 
 def _is_named(path: Path, texts: Sequence[str]) -> bool:

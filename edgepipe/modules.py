@@ -30,6 +30,8 @@ class Modules:
         self, roots: Sequence[Path], packages: Mapping[Path, frozenset[str]] | None = None
     ) -> None:
         self.roots = tuple(dict.fromkeys(roots))
+        self.searched: set[Path] = set()
+        """Folders, there or not, in which a new file could be found instead of a known one."""
         self._packages = dict(packages or {})
         self._top: dict[tuple[str, Path | None], tuple[Path, ...]] = {}
         self._files: dict[tuple[str, Path], tuple[Place, ...]] = {}
@@ -50,8 +52,9 @@ class Modules:
     def is_package(self, module: str, folder: Path | None) -> bool:
         """Whether a dotted name means a folder of modules."""
         parts = module.split(".")
-        tops = self.tops(parts[0], folder)
-        return any(root.joinpath(*parts).is_dir() for root in tops)
+        places = [root.joinpath(*parts) for root in self.tops(parts[0], folder)]
+        self.searched.update(place.parent for place in places)
+        return any(place.is_dir() for place in places)
 
     def below(self, pattern: str, folder: Path | None) -> Iterator[str]:
         """Modules that a dotted name with ``*`` in it may mean."""
@@ -59,15 +62,28 @@ class Modules:
         own = [root for root in self.roots if root not in self._packages]
         for root in self.tops(known.partition(".")[0], folder) if known else own:
             start = root.joinpath(*known.split("."))
-            for path in sorted(start.rglob("*.py")):
+            for path in self.python_files(start):
                 parts = path.relative_to(root).with_suffix("").parts
                 parts = parts[:-1] if parts[-1] == "__init__" else parts
                 module = ".".join(parts)
                 if fnmatch.fnmatchcase(module, pattern):
                     yield module
 
+    def python_files(self, folder: Path) -> list[Path]:
+        """All files of code below a folder."""
+        return [path for path in sorted(self.walk(folder)) if path.suffix == ".py"]
+
+    def walk(self, folder: Path, skipped: tuple[str, ...] = ()) -> Iterator[Path]:
+        """All files below a folder, but for those in folders whose names begin as ``skipped``."""
+        self.searched.add(folder)
+        for here, folders, names in os.walk(folder):
+            folders[:] = sorted(name for name in folders if not name.startswith(skipped))
+            self.searched.add(Path(here))
+            yield from (Path(here, name) for name in sorted(names))
+
     def _candidates(self, module: str, root: Path) -> Iterator[Place]:
         place = root.joinpath(*module.split("."))
+        self.searched |= {place, place.parent}
         for file in (place / "__init__.py", place.parent / f"{place.name}.py"):
             if file.is_file():
                 yield file, root
@@ -87,6 +103,7 @@ class Modules:
             mine = self._packages.get(root)
             if top not in mine if mine is not None else _is_installed(root):
                 continue
+            self.searched.add(root)
             if (root / top).is_dir() or (root / f"{top}.py").is_file():
                 found = True
                 yield root

@@ -7,6 +7,8 @@ command goes its usual way. A doubt is a change. What it read are three things:
 - ``files`` and folders, with the stat of each: any write touches it;
 - ``folders`` in which a new name could be found instead of a known one, with their names.
 
+What was asked is kept as a digest, since variables may hold secrets.
+
 Starting Python takes 10 ms, so this module imports nothing that Python has not loaded by itself.
 """
 
@@ -15,10 +17,11 @@ import os
 import sys
 from _imp import source_hash
 
-_VERSION = 3
+_VERSION = 4
 _VARIABLES = {"COLUMNS", "HOME", "LANG", "LC_ALL", "NO_COLOR", "TERM", "XDG_CACHE_HOME"}
 """Variables that decide what a command reads or how it looks, beside all of ours."""
-_IGNORED = "__pycache__"
+_IGNORED = {"__pycache__", ".edgepipe"}
+"""Names that come with a run."""
 
 
 def answer(question: str) -> tuple[int, str] | None:
@@ -29,7 +32,7 @@ def answer(question: str) -> tuple[int, str] | None:
         if source_hash(_VERSION, body) != checksum:
             return None
         known, code, text, files, folders = marshal.loads(body)  # noqa: S302  checked
-        if known != question:
+        if known != _digest(question):
             return None
         if any(stat_of(path) != state for path, state in files.items()):
             return None
@@ -46,7 +49,7 @@ def remember(
     text: str,
     *,
     files: set[str],
-    folders: set[str],
+    folders: dict[str, list[str]],
     objects: set[str],
     since_ns: int,
 ) -> bool:
@@ -57,7 +60,7 @@ def remember(
         code: its exit code.
         text: what it prints.
         files: the user's files and folders that it read; they may be missing.
-        folders: in which it looked for names.
+        folders: in which it looked for names, with those that were there.
         objects: files of the cache and of the project's runs; the command wrote them itself.
         since_ns: when the command began, in nanoseconds since the epoch.
 
@@ -68,11 +71,11 @@ def remember(
     from edgepipe.replacing import replace
 
     states = {path: stat_of(path) for path in sorted(files)}
-    if any(max(state[1], state[3]) > since_ns - 50_000_000 for state in states.values() if state):
+    # The time of the last change is the kernel's; that of writing is anybody's.
+    if any(state[3] > since_ns - 50_000_000 for state in states.values() if state):
         return False
     states |= {path: stat_of(path) for path in sorted(objects)}
-    names = {path: names_in(path) for path in sorted(folders)}
-    body = marshal.dumps((question, code, text, states, names))
+    body = marshal.dumps((_digest(question), code, text, states, folders))
     place = _place(question)
     folder = os.path.dirname(place)  # noqa: PTH120
     try:
@@ -95,12 +98,12 @@ def stat_of(path: str) -> tuple[int, int, int, int] | None:
 
 
 def names_in(path: str) -> list[str]:
-    """The names in a folder, less hidden ones and Python's own; none where there is no folder."""
+    """The names in a folder, less those that come with a run; none where there is no folder."""
     try:
         names = os.listdir(path)  # noqa: PTH208
     except OSError:
         return []
-    return sorted(name for name in names if name[0] != "." and name != _IGNORED)
+    return sorted(name for name in names if name not in _IGNORED)
 
 
 def question_of(arguments: list[str]) -> str:
@@ -126,6 +129,11 @@ def _boot() -> str:
             return file.read()
     except OSError:
         return ""
+
+
+def _digest(question: str) -> bytes:
+    """Tells apart the questions of one file; cheaper than to import what digests better."""
+    return source_hash(_VERSION + 1000, question.encode())
 
 
 def _place(question: str) -> str:

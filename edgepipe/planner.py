@@ -105,6 +105,12 @@ class Planner:
         damaged = [s.path for s in (self.files, self.last) if s.damaged]
         return [f"{path} was damaged: what it held is found out again" for path in damaged]
 
+    @property
+    def distributions(self) -> set[str]:
+        """Those whose versions are part of a key."""
+        named = {name for node in self.graph.nodes.values() for name in node.stage.needs()}
+        return named.union(*self._versions.values())
+
     def check(self) -> None:
         """Find everything that nodes need: files, code, distributions.
 

@@ -28,7 +28,7 @@ class Project:
 
     root: Path
     plugins: tuple[Path, ...]
-    """Folders of the project's own stages."""
+    """Folders of the project's own stages, there or not."""
     cache: Path
     """The content-addressed store; several projects may share one."""
     remote: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
@@ -56,7 +56,8 @@ def marks(start: Path, root: Path) -> Iterator[Path]:
     folder = start if start.is_dir() else start.parent
     for path in (folder, *folder.parents):
         yield from (path / mark for mark in _MARKS)
-        if path == root:
+        # A folder without any is one as long as those above it have none either.
+        if path == root and any((path / mark).exists() for mark in _MARKS):
             return
 
 
@@ -81,7 +82,7 @@ def find(start: Path) -> Project:
     cache = _cache(root, settings)
     return Project(
         root=root,
-        plugins=tuple(path for name in plugins if (path := _inside(root, name)).is_dir()),
+        plugins=tuple(_inside(root, name) for name in plugins),
         cache=cache,
         envs=cache / "envs",
         cache_size=_cache_size(root, settings),

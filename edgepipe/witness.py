@@ -19,8 +19,10 @@ def files(planner: Planner) -> Iterator[Path]:
     yield from graph.files
     yield from marks(graph.path, planner.project.root)
     yield from map(Path, planner.files.consulted)
-    for name in {name for node in graph.nodes.values() for name in node.stage.needs()}:
+    for name in planner.distributions:
         yield from _metadata(name)
+    if (key_file := planner.project.remote.get("signing_key_file")) is not None:
+        yield planner.project.root / Path(key_file).expanduser()
     for node in graph.nodes.values():
         if node.environment is not None:
             yield from (node.environment.path, node.environment.lock_path)
@@ -39,18 +41,22 @@ def _metadata(name: str) -> Iterator[Path]:
         return
     path = getattr(found, "_path", None)
     if path is not None:
-        yield Path(path) / "METADATA"
+        # The second is that of an egg, the third an egg that is one file.
+        yield from (Path(path) / "METADATA", Path(path) / "PKG-INFO", Path(path))
 
 
 def folders(planner: Planner) -> Iterator[Path]:
-    """Folders in which a new file, module or distribution could come before a known one."""
+    """Folders in which a new file, module or distribution could come before a known one, without
+    that of the runs.
+    """
     project = planner.project
     yield from (Path(entry) for entry in sys.path if entry)
-    yield from (project.root, project.runs, project.root / "configs" / "envs")
+    yield from (project.root, project.root / "configs" / "envs")
     for folder in (*project.plugins, *packages()):
         yield folder
         yield from (inner for inner in folder.glob("*/") if inner.name != "__pycache__")
     yield from {Path(path).parent for path in planner.fingerprints.states}
+    yield from planner.fingerprints.modules.searched
 
 
 def objects(planner: Planner, records: Iterable[Record], run: Path) -> Iterator[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -223,3 +224,22 @@ def test_a_size_cap_that_is_no_size(
     monkeypatch.setenv("EDGEPIPE_CACHE_SIZE", text)
     with pytest.raises(ConfigError, match="EDGEPIPE_CACHE_SIZE: "):
         find(tmp_path)
+
+
+def test_a_run_with_nothing_to_do_holds_what_it_shows(project: Folder, tmp_path: Path) -> None:
+    project.write(
+        "p.yaml", "edgepipe: 1\nname: p\nstages:\n  a: {uses: numbers}\n  b: {uses: numbers}\n"
+    )
+    first = project.edgepipe("run", "p.yaml", "--json").json["id"]
+    time.sleep(0.06)
+
+    def shown_then_collected(folder: Folder) -> int:
+        assert folder.edgepipe("run", "p.yaml", "--json").json["id"] == first
+        return len(folder.edgepipe("cache", "gc", "--json").json["records"])
+
+    assert shown_then_collected(project) == 0
+    # Its root goes, its records fit.
+    project.edgepipe("cache", "gc", "--keep-runs", "0", "--max-size", "1 GB")
+    assert shown_then_collected(project) == 0
+    moved = Folder(project.path.rename(tmp_path / "moved"))
+    assert shown_then_collected(moved) == 0

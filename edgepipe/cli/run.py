@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepipe import __version__, runs
+from edgepipe.cli import _answers
 from edgepipe.cli._common import (
     INTERRUPTED,
     Compiled,
@@ -76,6 +77,7 @@ def main(options: argparse.Namespace) -> int:
     if options.from_:
         _check_before(options.from_, compiled, decisions)
     keys = {d.node.name: d.key.digest for d in decisions if d.record and d.key and not d.remote}
+    names = _answers.names(compiled) if options.question else {}
     found = None
     if len(keys) == len(decisions):
         found = runs.same(compiled.project.runs, compiled.graph.name, keys)
@@ -83,6 +85,7 @@ def main(options: argparse.Namespace) -> int:
         folder, result = _run(options, compiled, decisions, fresh, remote)
     else:
         folder, result = found[0], found[1].repeated()
+        _answers.hold(compiled, result)
         for name, key in keys.items():
             compiled.planner.last.set(name, key)
         compiled.planner.last.save()
@@ -92,29 +95,10 @@ def main(options: argparse.Namespace) -> int:
     print(_text(options, result, folder), end="")
     writes = options.report or options.summary or options.junit
     if options.question and EXIT[result.status] in {0, 3} and not fresh and not writes:
-        _remember(options, compiled, result, folder, since)
+        text = _text(options, result.repeated(), folder)
+        answer = (EXIT[result.status], text)
+        _answers.remember(options.question, answer, compiled, result, folder, names, since)
     return EXIT[result.status]
-
-
-def _remember(
-    options: argparse.Namespace, compiled: Compiled, result: RunResult, folder: Path, since: int
-) -> None:
-    """The same command would find nothing to do: keep what it would print."""
-    from edgepipe import noop, witness
-
-    planner = compiled.planner
-    found = [planner.store.record(node.key) for node in result.nodes]
-    records = [record for record in found if record is not None]
-    if len(records) == len(found) and planner.store.root == compiled.project.cache:
-        noop.remember(
-            options.question,
-            EXIT[result.status],
-            _text(options, result.repeated(), folder),
-            files={str(path.absolute()) for path in witness.files(planner)},
-            folders={str(path.absolute()) for path in witness.folders(planner)},
-            objects=set(map(str, witness.objects(planner, records, folder))),
-            since_ns=since,
-        )
 
 
 def _text(options: argparse.Namespace, result: RunResult, folder: Path) -> str:

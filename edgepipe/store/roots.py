@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,8 @@ KEEP_RUNS = 5
 class RunRoot:
     """The keys that a run uses. It holds them while it lives, and as one of the last runs."""
 
-    def __init__(self, store: Store, handle: int) -> None:
+    def __init__(self, store: Store, handle: int, path: str = "") -> None:
+        self.path = path
         self._store = store
         self._handle = handle
         self._keys: set[str] = set()
@@ -54,7 +55,7 @@ class RunRoot:
             os.close(handle)
             os.unlink(path)
             raise
-        return cls(store, handle)
+        return cls(store, handle, path)
 
     def add(self, *keys: str) -> None:
         """Hold the records of these keys; called within `Store.using`, together with the look-up
@@ -71,6 +72,29 @@ class RunRoot:
         handle, self._handle = self._handle, -1
         if handle >= 0:
             os.close(handle)
+
+
+def hold_again(store: Store, run_id: str, project: Path, pipeline: str, keys: Iterable[str]) -> str:
+    """Hold what a run used that is the answer to another one; the path of its root.
+
+    Its own may be gone: dropped by a gc that kept the records, in another cache, or of the place
+    that the project was moved from.
+
+    Raises:
+        StoreError: the disk is full.
+    """
+    folder = _folder(store)
+    for name in _names(folder):
+        if name == run_id or name.startswith(f"{run_id}."):
+            with contextlib.suppress(OSError):
+                head = _head(read(f"{folder}/{name}").partition(b"\n")[0])
+                if head.get("project") == os.fspath(project):
+                    return f"{folder}/{name}"
+    root = store.root_of_run(run_id, project, pipeline)
+    with store.using():
+        root.add(*keys)
+    root.close()
+    return root.path
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,66 @@
+"""What a run leaves for the same command, given again: its answer, and the results that it shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgepipe import noop
+from edgepipe.cli._common import Compiled
+from edgepipe.results import RunResult
+
+
+def names(compiled: Compiled) -> dict[str, list[str]]:
+    """The names in all folders in which something was sought.
+
+    Taken before anything runs: what comes into a folder meanwhile was not seen.
+    """
+    from edgepipe import witness
+
+    found = {str(path.absolute()) for path in witness.folders(compiled.planner)}
+    return {path: noop.names_in(path) for path in sorted(found)}
+
+
+def remember(
+    question: str,
+    answer: tuple[int, str],
+    compiled: Compiled,
+    result: RunResult,
+    folder: Path,
+    names: dict[str, list[str]],
+    since_ns: int,
+) -> None:
+    """Keep what the same command would say: it would find nothing to do.
+
+    Args:
+        question: see `edgepipe.noop`.
+        answer: its exit code and what it would print.
+        compiled: the pipeline.
+        result: what came of the run.
+        folder: of the run.
+        names: see `names`.
+        since_ns: when the command began.
+    """
+    from edgepipe import witness
+
+    planner, runs = compiled.planner, str(compiled.project.runs.absolute())
+    found = [planner.store.record(node.key) for node in result.nodes]
+    records = [record for record in found if record is not None]
+    if len(records) == len(found) and planner.store.root == compiled.project.cache:
+        objects = map(str, witness.objects(planner, records, folder))
+        noop.remember(
+            question,
+            *answer,
+            files={str(path.absolute()) for path in witness.files(planner)},
+            folders={**names, runs: noop.names_in(runs)},
+            objects={hold(compiled, result), *objects},
+            since_ns=since_ns,
+        )
+
+
+def hold(compiled: Compiled, result: RunResult) -> str:
+    """Let gc keep what a run used, since it is the answer to the next one too; its root's path."""
+    from edgepipe.store.roots import hold_again
+
+    keys = [node.key for node in result.nodes]
+    root, name = compiled.project.root, compiled.graph.name
+    return hold_again(compiled.planner.store, result.id, root, name, keys)
