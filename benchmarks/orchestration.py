@@ -33,6 +33,9 @@ PACKAGES = {
     "redun": ["redun", "setuptools<81"],
     "ninja": ["ninja"],
 }
+ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+"""Python as it is by default, for all tools: it keeps the bytecode of what it imports."""
+
 CHAIN = 100
 LEAF = "leaf.txt"
 MOST = {"dvc": 100, "snakemake": 1000, "redun": 100}
@@ -198,7 +201,7 @@ def measure(command: Sequence[str], folder: Path, env: dict[str, str]) -> Cost:
     begun = time.perf_counter()
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
-            command, cwd=folder, env={**os.environ, **env}, stdout=said, stderr=said
+            command, cwd=folder, env={**ENVIRONMENT, **env}, stdout=said, stderr=said
         )
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
