@@ -212,6 +212,29 @@ def test_an_output_is_made_of_regular_files(store: Store, kind: str) -> None:
         store.put_tree(folder)
 
 
+def test_staging_folders_are_used_again_and_always_empty(store: Store) -> None:
+    first = store.staging("in.a", "out.b")
+    inode = first.stat().st_ino
+    (first / "out.b" / "deep" / "er").mkdir(parents=True)
+    (first / "out.b" / "deep" / "file").write_text("x")
+    (first / "in.a" / "file").write_text("x")
+    store.discard(first)
+    second = store.staging("out.b", "in.a")
+    assert second.stat().st_ino == inode
+    assert second != first, "who still writes to the old path reaches nobody"
+    assert [path.name for path in sorted(second.rglob("*"))] == ["in.a", "out.b"]
+    store.discard(second)
+    (second / "out.b" / "late").write_text("by a process that was left behind")
+    third = store.staging("in.a", "out.b")
+    assert [path.name for path in sorted(third.rglob("*"))] == ["in.a", "out.b"]
+    (third / "out.b").chmod(0o500)
+    store.discard(third)
+    fourth = store.staging("in.a", "out.b")
+    assert (fourth / "out.b").stat().st_mode & 0o700 == 0o700
+    store.discard(fourth)
+    assert list(store.staging("other").iterdir())[0].name == "other"
+
+
 def test_many_writers_of_one_object_leave_one_valid_object(store: Store) -> None:
     trees: list[str] = []
     threads = [

@@ -34,7 +34,10 @@ class Staging:
         for old in iter(lambda: self._pop(shape), ""):
             with contextlib.suppress(FileNotFoundError):
                 os.rename(old, path)
-                return path
+                # Whoever was left behind may have written between the emptying and the renaming.
+                if not any(os.listdir(f"{path}/{name}") for name in shape):
+                    return path
+                files.remove(path)
         os.mkdir(path)
         for name in shape:
             os.mkdir(f"{path}/{name}")
