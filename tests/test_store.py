@@ -232,7 +232,7 @@ def test_staging_folders_are_used_again_and_always_empty(store: Store) -> None:
     fourth = store.staging("in.a", "out.b")
     assert (fourth / "out.b").stat().st_mode & 0o700 == 0o700
     store.discard(fourth)
-    assert list(store.staging("other").iterdir())[0].name == "other"
+    assert next(iter(store.staging("other").iterdir())).name == "other"
 
 
 def test_many_writers_of_one_object_leave_one_valid_object(store: Store) -> None:
