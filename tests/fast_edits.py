@@ -146,21 +146,18 @@ class World:
     base: Path
     pipeline: Pipeline
     root: Path = field(init=False)
+    cache: Path = field(init=False)
     variables: dict[str, str] = field(default_factory=dict)
     encoding: str = "utf-8"
     moves: int = 0
 
     def __post_init__(self) -> None:
-        self.root = self.base / "outer" / "p0"
+        self.root, self.cache = self.base / "outer" / "p0", self.base / "cache"
         for name, text in FILES.items():
             _write(self.root / name, text)
         (self.root / "data/link").symlink_to("v1")
         (self.root / "plugins/_linked.py").symlink_to("../linked/one.py")
         self.pipeline.write(self.root)
-
-    @property
-    def cache(self) -> Path:
-        return self.base / "cache"
 
     @property
     def path(self) -> list[Path]:
@@ -348,4 +345,5 @@ MORE: dict[str, Callable[[World, Random], None]] = {
     "run": _run,
     "all runs": _all_runs,
 }
-ALL = [*EDITS, *MORE]
+ALL = [*EDITS, *MORE, *MORE, *MORE]
+"""More often what concerns all pipelines."""

@@ -38,11 +38,13 @@ def _variable(pipeline: Pipeline, rng: Random, root: Path) -> None:
 
 
 def _seed(pipeline: Pipeline, rng: Random, root: Path) -> None:
-    rng.choice(list(pipeline.entries.values())).seed = rng.choice([None, 1, 2])
+    seeded = [entry for entry in pipeline.entries.values() if entry.kind == "drawn"]
+    rng.choice(seeded or list(pipeline.entries.values())).seed = rng.choice([None, 1, 2])
 
 
 def _constant(pipeline: Pipeline, rng: Random, root: Path) -> None:
-    pipeline.constants[rng.choice(list(pipeline.constants))] = rng.randrange(3)
+    used = [entry.kind.upper() for entry in pipeline.entries.values()]
+    pipeline.constants[rng.choice(["START", *used])] = rng.randrange(3)
 
 
 def _code(pipeline: Pipeline, rng: Random, root: Path) -> None:
@@ -56,7 +58,8 @@ def _comment(pipeline: Pipeline, rng: Random, root: Path) -> None:
 
 def _byte(pipeline: Pipeline, rng: Random, root: Path) -> None:
     """Another byte of data, with the time of writing put back."""
-    name = rng.choice(list(pipeline.data))
+    used = [entry.data for entry in pipeline.entries.values() if entry.kind == "source"]
+    name = rng.choice(used or list(pipeline.data))
     file = rng.choice(list(pipeline.data[name]))
     text = str(rng.randrange(10))
     path = root / "data" / name / file

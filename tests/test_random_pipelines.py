@@ -27,7 +27,7 @@ from storing import broken_records, flip, objects, records, wrong_names
 
 EXAMPLES = int(os.environ.get("EDGEPIPE_EXAMPLES", "0"))
 seeds = st.integers(0, 2**32)
-edits = st.lists(st.tuples(st.sampled_from(list(EDITS)), seeds), max_size=3)
+edits = st.lists(st.tuples(st.sampled_from(list(EDITS)), seeds), min_size=1, max_size=3)
 
 
 class Machine(RuleBasedStateMachine):
@@ -108,8 +108,13 @@ class Machine(RuleBasedStateMachine):
                 assert {i for i, key in world.keys.items() if key in there} <= allowed
         world.check()
 
-    @rule(number=seeds, how=st.sampled_from(["flip", "cut", "unlink"]), remote=st.booleans())
-    def damage(self, number: int, how: str, remote: bool) -> None:
+    @rule(
+        number=seeds,
+        how=st.sampled_from(["flip", "cut", "unlink"]),
+        remote=st.booleans(),
+        run=st.booleans(),
+    )
+    def damage(self, number: int, how: str, remote: bool, run: bool) -> None:
         store = self.world.shared if remote else self.world.cache
         there = [path for path in [*objects(store), *records(store)] if path.stat().st_size]
         if not there:
@@ -122,6 +127,8 @@ class Machine(RuleBasedStateMachine):
         else:
             path.unlink()
         self.world.took_away(store)
+        if run:
+            self.world.run(remote=remote)
 
     @rule()
     def repair(self) -> None:
@@ -162,8 +169,8 @@ class Machine(RuleBasedStateMachine):
 
 
 Machine.TestCase.settings = settings(
-    max_examples=EXAMPLES or 8,
-    stateful_step_count=12,
+    max_examples=EXAMPLES or 4,
+    stateful_step_count=35,
     derandomize=not EXAMPLES,
     database=None,
     deadline=None,
