@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from forked import NO_BYTECODE
 from random_edits import EDITS, edit
 from random_pipelines import Pipeline
 from storing import flip
@@ -165,7 +166,7 @@ class World:
 
     def env(self) -> dict[str, str]:
         own = {"EDGEPIPE_CACHE": str(self.cache), "TRACE": str(self.base / "trace")}
-        return {**os.environ, **self.variables, **own}
+        return {**os.environ, **self.variables, **own, **NO_BYTECODE}
 
     def apply(self, which: str, rng: Random) -> None:
         if which in EDITS:

@@ -23,6 +23,10 @@ from pathlib import Path
 from typing import Any
 
 SECONDS = 60
+NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
+"""The first command after an edit of code would write bytecode beside it, so that only the one
+after the next could be answered from memory.
+"""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,10 @@ class Forker:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="edgepipe-forked-")
         self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **NO_BYTECODE},
         )
 
     def close(self) -> None:
