@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
@@ -140,6 +139,9 @@ def packages() -> tuple[Path, ...]:
 
 @functools.cache
 def _packages(path: tuple[str, ...]) -> tuple[Path, ...]:
+    # A worker needs none of it: a tenth of its start.
+    from importlib.metadata import entry_points
+
     found = []
     for entry in sorted(entry_points(group=GROUP), key=lambda e: e.value):
         spec = importlib.util.find_spec(entry.value)

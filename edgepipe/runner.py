@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgepipe.errors import EdgepipeError, Problem, StageError
-from edgepipe.events import (
-    Listener,
-    NodeLog,
-    NodeProgress,
-    NodeRetried,
-    NodeStarted,
-    NodeWaits,
-    RunStarted,
-)
-from edgepipe.executor import Executor, Message
+from edgepipe.errors import EdgepipeError, Problem
+from edgepipe.events import Listener, NodeLog, NodeRetried, NodeWaits, RunStarted
+from edgepipe.executor import Executor
 from edgepipe.graph import Graph, GraphNode
-from edgepipe.jobs import Workplace, check_gpus, job_of, lay_out, log_name
+from edgepipe.jobs import check_gpus, log_name
 from edgepipe.ledger import Ledger, Outcome
-from edgepipe.machine import Machine, Needs, Room
+from edgepipe.machine import Machine
 from edgepipe.planner import Decision, Planner
-from edgepipe.publishing import result_of, undeclared
+from edgepipe.publishing import result_of
 from edgepipe.queues import Queues
 from edgepipe.results import NodeResult
+from edgepipe.running import Ended, Running
 from edgepipe.runstore import RunStore
-from edgepipe.store import Lock, Record, explained
+from edgepipe.store import Lock, Record
 
 if TYPE_CHECKING:
     from edgepipe.remote import Remote
@@ -36,6 +29,10 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 1.0
 _ELSEWHERE_SECONDS = 0.1
 """How often to look whether another run has made what this one needs."""
+_REMOTE_SECONDS = 0.02
+"""How often to look what became of transfers, while nodes run or wait for them."""
+_TOLD_SECONDS = 5.0
+"""How often to say that a fetch takes long."""
 
 
 @dataclass(frozen=True)
@@ -67,25 +64,28 @@ class Runner:
         self.planner = planner
         self.graph: Graph = planner.graph
         self.cache = RunStore(planner, remote, self._warn)
-        self.executor = executor
         self.tell = listener
         self.options = options
         self.logs = logs
-        self.room = Room(options.machine, options.jobs)
+        self.running = Running(
+            planner, self.cache, executor, listener, options.machine, options.jobs, logs
+        )
         self.ledger = Ledger(self.graph, listener)
         self.records: dict[str, Record] = {}
         self.decisions: dict[str, Decision] = {}
         self.made: dict[str, Record] = {}
         """What this run made, by key."""
-        self.running: dict[str, Workplace] = {}
         self.twins: dict[str, list[str]] = {}
         """Key → nodes that wait for a running node of the same key."""
         self.elsewhere: list[str] = []
         """Nodes that another run is making."""
         self.waited: set[str] = set()
         """Nodes of which that was told."""
-        self.attempts: dict[str, int] = {}
+        self.hushed = False
+        """A node that measures waits until no result is moved to or from the team's store."""
         self.stopping = False
+        self._told = 0.0
+        """When it was last said that a fetch takes long."""
 
     def run(self, run_id: str, decisions: list[Decision]) -> Outcome:
         """Run to the end, or to an interrupt; the executor is closed in any case.
@@ -99,38 +99,54 @@ class Runner:
         """
         check_gpus(decisions, self.options.machine)
         self.planner.need_environments(decisions)
-        self.cache.open(run_id)
+        self.cache.open(run_id, decisions)
         times = {d.node.name: d.previous.seconds for d in decisions if d.previous}
         kinds = {name: node.kind.name for name, node in self.graph.nodes.items()}
         self.tell(RunStarted(run_id, self.graph.name, kinds, self.options.jobs, times))
         self.queues = Queues(self.graph, times)
         try:
             self._go_on()
-            while self.running or self.elsewhere:
-                for message in self._wait():
-                    self._handle(message)
+            while self.running or self.elsewhere or self.hushed or self._fetching:
+                self._wait()
                 self._go_on()
-            self.executor.close()
+            self.running.close()
         except KeyboardInterrupt:
             self._interrupt()
         except BaseException:
-            self.executor.close(force=True)
+            self.running.close(force=True)
             raise
         finally:
-            for name in list(self.running):
-                self._clear(name)
+            self.running.clear()
             self.cache.close(wait=not self.ledger.outcome.interrupted)
             self.planner.last.save()
             self.planner.files.save()
         return self.ledger.close(self.records)
 
-    def _wait(self) -> list[Message]:
-        """What the executor tells, after a short while at most if another run is at work too."""
+    @property
+    def _fetching(self) -> bool:
+        """Whether to wait for the team's store; a run that stops needs nothing more of it."""
+        return self.cache.fetching and not self.stopping
+
+    def _wait(self) -> None:
+        """Take what running nodes and the team's store give, after a short while at most."""
+        moving = self.hushed or self._fetching
         if self.running:
             seconds = _ELSEWHERE_SECONDS if self.elsewhere else _POLL_SECONDS
-            return list(self.executor.poll(seconds))
-        time.sleep(_ELSEWHERE_SECONDS)
-        return []
+            for ended in self.running.poll(_REMOTE_SECONDS if moving else seconds):
+                self._ended(ended)
+        if self._fetching:
+            for decision in self.cache.arrived(0 if self.running else _REMOTE_SECONDS):
+                self._decided(decision)
+            self._tell_of_fetches()
+        elif not self.running:
+            time.sleep(_REMOTE_SECONDS if moving else _ELSEWHERE_SECONDS)
+
+    def _tell_of_fetches(self) -> None:
+        now = time.monotonic()
+        if now - self._told > _TOLD_SECONDS:
+            for name, text in self.cache.waiting().items():
+                self._told = now
+                self.tell(NodeWaits(name, text))
 
     def _warn(self, text: str) -> None:
         self.tell(NodeLog("cache", text, warning=True))
@@ -138,9 +154,9 @@ class Runner:
     def _interrupt(self) -> None:
         self.ledger.outcome.interrupted = True
         try:
-            self.executor.close()
+            self.running.close()
         except KeyboardInterrupt:
-            self.executor.close(force=True)
+            self.running.close(force=True)
         for name in self.graph.nodes:
             if name not in self.ledger:
                 self.ledger.skip(name, "interrupted" if name in self.running else "not reached")
@@ -160,13 +176,18 @@ class Runner:
             for name in self.graph.nodes:
                 if name not in self.ledger:
                     self.ledger.skip(name, "stopped")
+        if not self.hushed and not self.running.measuring:
+            self.cache.resume()
 
     def _startable(self) -> bool:
         """Whether the first node that must run has room; what waits for it goes after it."""
         name = self.queues.first
+        self.hushed = False
         if name is None or self.stopping:
             return False
-        return self.room.fits(self._needs(self.graph.nodes[name]))
+        fits = self.running.fits(self.graph.nodes[name])
+        self.hushed = not fits and not self.running
+        return fits
 
     def _guarded(self, name: str, step: Callable[[GraphNode], None]) -> None:
         """Do a step of a node that is not over; an error is the node's failure."""
@@ -183,8 +204,11 @@ class Runner:
         nodes = [self.graph.nodes[name] for name in names]
         asked = [(node, self._inputs(node)) for node in nodes]
         for decision in self.cache.look_up(asked, self.options.fresh):
-            self.decisions[decision.node.name] = decision
-            self._guarded(decision.node.name, self._take)
+            self._decided(decision)
+
+    def _decided(self, decision: Decision) -> None:
+        self.decisions[decision.node.name] = decision
+        self._guarded(decision.node.name, self._take)
 
     def _take(self, node: GraphNode) -> None:
         decision = self.decisions[node.name]
@@ -198,11 +222,6 @@ class Runner:
             port: self.records[source.node].outputs[source.port].tree
             for port, source in node.inputs.items()
         }
-
-    def _needs(self, node: GraphNode) -> Needs:
-        cores = self.options.machine.cores
-        threads = min(node.cpus or cores, cores)
-        return Needs(threads, node.gpus, node.memory, node.stage.measures)
 
     def _start(self, node: GraphNode) -> None:
         """Start a node, unless what it makes is being made, or was made meanwhile."""
@@ -226,8 +245,9 @@ class Runner:
         """Another run may have made it between the look-up and the lock."""
         try:
             record = None if fresh else self.cache.record(key)
-            if record is None and self.room.fits(self._needs(decision.node)):
-                self._launch(decision, lock)
+            if record is None and self.running.fits(decision.node):
+                self.running.start(decision, self._inputs(decision.node), lock)
+                self.twins[key] = []
                 return
         except BaseException:
             lock.release()
@@ -238,53 +258,20 @@ class Runner:
         else:
             self._settle(replace(decision, reason=""), record)
 
-    def _launch(self, decision: Decision, lock: Lock) -> None:
-        node, inputs = decision.node, self._inputs(decision.node)
-        with explained(self.logs):
-            self.logs.mkdir(parents=True, exist_ok=True)
-        attempt = self.attempts.get(node.name, 0) + 1
-        place = lay_out(self.cache.store, decision, inputs, lock, attempt)
-        self.attempts[node.name] = attempt
-        self.running[node.name] = place
-        self.twins[place.key] = []
-        needs = self._needs(node)
-        gpus = self.room.take(node.name, needs)
-        self.tell(NodeStarted(node.name, decision.reason))
-        log = self.logs / log_name(node.name)
-        self.executor.start(job_of(place, self.planner, log, needs.threads, gpus))
-
-    def _handle(self, message: Message) -> None:
-        name, data = message.node, message.data
-        if name not in self.running:
-            return
-        if message.name in {"log", "warning"}:
-            self.tell(NodeLog(name, data["message"], message.name == "warning"))
-        elif message.name == "progress":
-            self.tell(NodeProgress(name, data["done"], data["total"], data["numbers"]))
-        elif message.name == "error":
-            self._broke(name, Problem(data["message"], data["hint"]))
-        elif message.name == "done":
-            self._publish(self.running[name], data)
-
-    def _publish(self, place: Workplace, facts: Mapping[str, float]) -> None:
-        decision, node = place.decision, place.decision.node
-        try:
-            if changed := self.planner.changed(decision):
-                message = f"the files of {', '.join(changed)} changed while the node read them"
-                raise StageError(message, "run again: the result would be of neither")
-            if spoiled := place.spoiled():
-                message = f"the node wrote to its input {', '.join(spoiled[:3])}"
-                raise StageError(message, "inputs are read-only: copy what run() changes")
-            record = self.cache.publish(decision, place.outputs, facts)
-        except EdgepipeError as error:
-            self._broke(node.name, error.problems[0])
-            return
-        self.made[record.key] = record
-        self._clear(node.name, done=True)
-        for name in undeclared(node, record):
-            text = f"the metric '{name}' is not declared by {node.kind.name}: no gate can name it"
-            self.tell(NodeLog(node.name, text, warning=True))
-        self._settle(decision, record, ran=True)
+    def _ended(self, ended: Ended) -> None:
+        """A node ran: its result is there, or it is tried again, or that was it."""
+        node = ended.decision.node
+        if ended.record is not None:
+            self.made[ended.record.key] = ended.record
+        for twin in self.twins.pop(ended.key):
+            self.queues.must_run(twin)
+        if ended.record is not None:
+            self._settle(ended.decision, ended.record, ran=True)
+        elif ended.problem is not None and ended.attempt <= node.retries and not self.stopping:
+            self.tell(NodeRetried(node.name, ended.attempt, node.retries, ended.problem.message))
+            self.queues.must_run(node.name)
+        elif ended.problem is not None:
+            self._fail(node.name, ended.problem, ended.seconds)
 
     def _settle(self, decision: Decision, record: Record, *, ran: bool = False) -> None:
         name = decision.node.name
@@ -293,24 +280,6 @@ class Runner:
         log = f"logs/{log_name(name)}" if ran else ""
         self.ledger.finish(result_of(self.cache.store, decision, record, log))
         self.queues.settled(name)
-
-    def _broke(self, name: str, problem: Problem) -> None:
-        """A running node failed: it is tried again, or that was it."""
-        node, place = self.graph.nodes[name], self.running[name]
-        self._clear(name)
-        if place.attempt <= node.retries and not self.stopping:
-            self.tell(NodeRetried(name, place.attempt, node.retries, problem.message))
-            self.queues.must_run(name)
-        else:
-            self._fail(name, problem, place.seconds)
-
-    def _clear(self, name: str, *, done: bool = False) -> None:
-        """Take all back that a running node had; who waited for its result goes on."""
-        place = self.running.pop(name)
-        place.clear(done=done)
-        self.room.give_back(name)
-        for twin in self.twins.pop(place.key):
-            self.queues.must_run(twin)
 
     def _fail(self, name: str, problem: Problem, seconds: float = 0.0) -> None:
         self.stopping = self.stopping or not self.options.keep_going

@@ -17,10 +17,15 @@ from edgepipe.store import Damage, Record, Store
 from edgepipe.store.collect import evict
 
 if TYPE_CHECKING:
+    from edgepipe.fetching import Fetcher
     from edgepipe.remote import Remote
 
 _SYNC_SECONDS = 5.0
 """How often results are made safe from a loss of power; after a node as long as this, at once."""
+_TOGETHER = 50
+"""Look-ups for which gc is kept away at once."""
+_SLOW_SECONDS = 1.0
+"""When a fetch begins to be told of."""
 _FLUSH_SECONDS = 3600.0
 """How long the end of a run waits for uploads; a remote that fails is given up much earlier."""
 
@@ -38,13 +43,22 @@ class RunStore:
         self._own: Path | None = None
         """A store of the run's own, where the cache cannot be written."""
         self._synced = time.monotonic()
+        self._planned: dict[str, Decision] = {}
+        self._fetcher: Fetcher | None = None
+        self._awaited: dict[str, list[Decision]] = {}
+        """Key that is fetched → the nodes that wait for it."""
 
-    def open(self, run_id: str) -> None:
+    def open(self, run_id: str, decisions: Sequence[Decision] = ()) -> None:
         """Clear what dead runs left; say what was found damaged so far.
+
+        Args:
+            run_id: names the run.
+            decisions: what was planned for its nodes.
 
         Raises:
             StoreError: the store cannot be used.
         """
+        self._planned = {decision.node.name: decision for decision in decisions}
         if self.store.root.is_dir() and not self.store.writable:
             self._own = Path(tempfile.mkdtemp(prefix="edgepipe-"))
             self.warn(f"{self.store.root} cannot be written: new results are not cached")
@@ -56,7 +70,10 @@ class RunStore:
         project, pipeline = self.planner.project.root, self.planner.graph.name
         self.root = self.store.root_of_run(run_id, project, pipeline)
         if self.remote is not None:
+            from edgepipe.fetching import Fetcher
+
             self.remote.on_warning(self.warn)
+            self._fetcher = Fetcher(self.remote, self.store)
 
     def _say(self, damage: Damage) -> None:
         kept = f"; it is kept in {damage.where}" if damage.where else ""
@@ -65,32 +82,79 @@ class RunStore:
     def look_up(
         self, nodes: Sequence[tuple[GraphNode, Mapping[str, str]]], fresh: frozenset[str]
     ) -> list[Decision]:
-        """Decide for nodes all of whose inputs are there, and fetch what only the team has.
+        """Decide for nodes all of whose inputs are there.
+
+        What is not here is asked of the team's store: its decision comes from `arrived`.
 
         Args:
             nodes: each with its inputs: port → digest of the tree.
             fresh: names of nodes that run in any case.
         """
-        decisions = []
-        for node, inputs in nodes:
+        decisions: list[Decision] = []
+        for first in range(0, len(nodes), _TOGETHER):
             with self.store.using():
-                decision = self.planner.decide(node, inputs, node.name in fresh)
-                if decision.record is not None:
-                    self.root.add(decision.record.key)
-            decisions.append(decision)
-        if self.remote is None:
+                for node, inputs in nodes[first : first + _TOGETHER]:
+                    decision = self._decide(node, inputs, fresh)
+                    if decision.record is not None:
+                        self.root.add(decision.record.key)
+                    decisions.append(decision)
+        if self._fetcher is None:
             return decisions
-        wanted = [
-            d.key.digest
-            for d in decisions
-            if d.key is not None and d.record is None and d.node.name not in fresh
+        asked = [d for d in decisions if d.key and not d.record and d.node.name not in fresh]
+        for decision in asked:
+            assert decision.key is not None
+            self._awaited.setdefault(decision.key.digest, []).append(decision)
+        self._fetcher.ask(decision.key.digest for decision in asked if decision.key)
+        names = {decision.node.name for decision in asked}
+        return [decision for decision in decisions if decision.node.name not in names]
+
+    @property
+    def fetching(self) -> bool:
+        """Whether something is on its way from the team's store."""
+        return bool(self._awaited)
+
+    def arrived(self, seconds: float) -> list[Decision]:
+        """Decide for nodes whose fetch is over, after so long at most; without a record: they run."""
+        if self._fetcher is None or not self._awaited:
+            return []
+        return [
+            self._fetched(decision)
+            for key in self._fetcher.over(seconds)
+            for decision in self._awaited.pop(key, [])
         ]
-        if wanted:
-            came = self.remote.fetch_many(dict.fromkeys(wanted), self.store)
-            decisions = [
-                self._fetched(d) if d.key and d.key.digest in came else d for d in decisions
-            ]
-        return decisions
+
+    def waiting(self) -> dict[str, str]:
+        """Nodes whose fetch takes long, each with how far it is."""
+        if self._fetcher is None:
+            return {}
+        text = self._fetcher.text()
+        slow = self._fetcher.slow(_SLOW_SECONDS)
+        return {d.node.name: text for key in slow for d in self._awaited.get(key, [])}
+
+    def hush(self) -> bool:
+        """Let nothing begin to be moved, since a measurement is next; whether nothing is."""
+        return self.remote is None or (not self.fetching and self.remote.hush())
+
+    def resume(self) -> None:
+        """Take `hush` back."""
+        if self.remote is not None:
+            self.remote.resume()
+
+    def _decide(
+        self, node: GraphNode, inputs: Mapping[str, str], fresh: frozenset[str]
+    ) -> Decision:
+        """What was planned, where that is still so; else anew."""
+        planned = self._planned.get(node.name)
+        if (
+            planned is not None
+            and planned.key is not None
+            and planned.record is not None
+            and not planned.remote
+            and planned.key.made_of["inputs"] == inputs
+            and self.store.holds(planned.record)
+        ):
+            return planned
+        return self.planner.decide(node, inputs, node.name in fresh)
 
     def _fetched(self, decision: Decision) -> Decision:
         assert decision.key is not None
@@ -130,6 +194,8 @@ class RunStore:
         if self.remote is not None:
             self.remote.flush(_FLUSH_SECONDS if wait else 0.0)
             self.remote.close()
+        if self._fetcher is not None:
+            self._fetcher.close()
         self.root.close()
         self.store.close()
         if self._own is not None:

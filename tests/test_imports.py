@@ -49,7 +49,7 @@ LAYERS = [
         "machine",
         "witness",
     }
-    | {"bootstrap", "runstore"},
+    | {"bootstrap", "runstore", "running", "fetching"},
     {
         "compiler",
         "planner",

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgepipe import noop
 from edgepipe.cli._common import Compiled
 from edgepipe.results import RunResult
+
+if TYPE_CHECKING:
+    from edgepipe.store import Record
 
 
 def names(compiled: Compiled) -> dict[str, list[str]]:
@@ -25,6 +30,7 @@ def remember(
     answer: tuple[int, str],
     compiled: Compiled,
     result: RunResult,
+    records: Collection[Record],
     folder: Path,
     names: dict[str, list[str]],
     since_ns: int,
@@ -36,6 +42,7 @@ def remember(
         answer: its exit code and what it would print.
         compiled: the pipeline.
         result: what came of the run.
+        records: of all nodes that have a result.
         folder: of the run.
         names: see `names`.
         since_ns: when the command began.
@@ -43,9 +50,7 @@ def remember(
     from edgepipe import witness
 
     planner, runs = compiled.planner, str(compiled.project.runs.absolute())
-    found = [planner.store.record(node.key) for node in result.nodes]
-    records = [record for record in found if record is not None]
-    if len(records) == len(found) and planner.store.root == compiled.project.cache:
+    if len(records) == len(result.nodes) and planner.store.root == compiled.project.cache:
         objects = map(str, witness.objects(planner, records, folder))
         noop.remember(
             question,

@@ -82,8 +82,9 @@ def main(options: argparse.Namespace) -> int:
     if len(keys) == len(decisions):
         found = runs.same(compiled.project.runs, compiled.graph.name, keys)
     if found is None:
-        folder, result = _run(options, compiled, decisions, fresh, remote)
+        folder, result, records = _run(options, compiled, decisions, fresh, remote)
     else:
+        records = [decision.record for decision in decisions]
         folder, result = found[0], found[1].repeated()
         _answers.hold(compiled, result)
         for name, key in keys.items():
@@ -97,7 +98,7 @@ def main(options: argparse.Namespace) -> int:
     if options.question and EXIT[result.status] in {0, 3} and not fresh and not writes:
         text = _text(options, result.repeated(), folder)
         answer = (EXIT[result.status], text)
-        _answers.remember(options.question, answer, compiled, result, folder, names, since)
+        _answers.remember(options.question, answer, compiled, result, records, folder, names, since)
     return EXIT[result.status]
 
 
@@ -113,7 +114,7 @@ def _run(
     decisions: list[Any],
     fresh: frozenset[str],
     remote: Any,
-) -> tuple[Path, RunResult]:
+) -> tuple[Path, RunResult, list[Any]]:
     from edgepipe.executor.local import LocalExecutor
     from edgepipe.machine import this_machine
     from edgepipe.runner import Options, Runner
@@ -159,7 +160,7 @@ def _run(
         _write_page(folder / "report.html", result)
     finally:
         runs.save(folder, result)
-    return folder, result
+    return folder, result, list(runner.records.values())
 
 
 def _terminate(number: int, frame: Any) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from edgepipe import signing
 from edgepipe.errors import EdgepipeError
 from edgepipe.project import Project
-from edgepipe.remote.link import Link, Traffic
+from edgepipe.remote.link import Flow, Link, Traffic
 from edgepipe.remote.pull import Puller
 from edgepipe.remote.push import Outcome, Pusher
 from edgepipe.remote.settings import Settings, read
@@ -73,6 +73,11 @@ class Remote:
         return self._link.traffic
 
     @property
+    def flow(self) -> Flow:
+        """How far fetching is."""
+        return self._link.flow
+
+    @property
     def warnings(self) -> list[str]:
         """What went wrong so far: one sentence for each kind of trouble."""
         return self._link.warnings()
@@ -94,9 +99,17 @@ class Remote:
         """Bring a key's result into the store; None if that is not possible."""
         return self.fetch_many([key], store).get(key)
 
-    def fetch_many(self, keys: Iterable[str], store: Store) -> dict[str, Record]:
-        """Bring results into the store, many at a time; gives back those that came."""
-        return self._puller.fetch(list(keys), store)
+    def fetch_many(
+        self, keys: Iterable[str], store: Store, over: Callable[[str], None] = lambda key: None
+    ) -> dict[str, Record]:
+        """Bring results into the store, many at a time; gives back those that came.
+
+        Args:
+            keys: of the results.
+            store: used by this thread alone until the end.
+            over: told of each key as soon as its result is there, or is known not to come.
+        """
+        return self._puller.fetch(list(keys), store, over)
 
     def offer(self, record: Record, store: Store) -> None:
         """Upload a result in the background. Call `flush` before the process ends."""
@@ -117,6 +130,14 @@ class Remote:
             )
             self._link.complaints.say("flush", text)
         return left
+
+    def hush(self) -> bool:
+        """Let no upload begin until `resume`; whether none goes on, or one does for too long."""
+        return self._pusher.hush()
+
+    def resume(self) -> None:
+        """Let uploads go on."""
+        self._pusher.resume()
 
     def push(self, records: Sequence[Record], store: Store) -> Mapping[str, Outcome]:
         """Upload results and wait for it; what came of each key.

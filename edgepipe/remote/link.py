@@ -62,6 +62,21 @@ class Traffic:
         return f"down {down}; up {way(self.records_up, self.objects_up, self.bytes_up)}"
 
 
+@dataclass
+class Flow:
+    """Bytes of files that were asked for, and that came so far, used or not."""
+
+    expected: int = 0
+    received: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def add(self, expected: int = 0, received: int = 0) -> None:
+        """Count, from any thread."""
+        with self._lock:
+            self.expected += expected
+            self.received += received
+
+
 class Complaints:
     """What went wrong, one sentence for each kind of trouble however often it came."""
 
@@ -97,6 +112,7 @@ class Link:
         self.settings = settings
         self.signer = signer
         self.traffic = Traffic()
+        self.flow = Flow()
         self.complaints = Complaints()
         self.bad_objects: set[str] = set()
         """Seen to be not what they should be: the next upload replaces them."""

@@ -24,6 +24,8 @@ from edgepipe.remote.transport import (
 from edgepipe.remote.wire import TREE_LIMIT, OtherFormatError, decode_tree, is_digest
 from edgepipe.store import File, Record, Store, Tree
 
+Over = Callable[[str], None]
+
 _AT_ONCE = 16
 _TAGS = ("file", "tree")
 """What an object that explains a key may be."""
@@ -46,17 +48,29 @@ class Puller:
                 self._known[key] = record
         return {key: self._known[key] for key in keys if key in self._known}
 
-    def fetch(self, keys: Iterable[str], store: Store) -> dict[str, Record]:
-        """Bring results into the store; gives back those that are there now, and whole."""
+    def fetch(
+        self, keys: Iterable[str], store: Store, over: Over = lambda key: None
+    ) -> dict[str, Record]:
+        """Bring results into the store; gives back those that are there now, and whole.
+
+        Args:
+            keys: of the results.
+            store: used by this thread alone until the end.
+            over: told of each as soon as it is there, or is known not to come; the small before
+                the large.
+        """
         found: dict[str, Record] = {}
         wanted = self.records(keys)
+        for key in keys:
+            if key not in wanted:
+                over(key)
         try:
             # Again, if the store lost or doubts an object that was there when it was looked for.
             for _ in range(2):
                 missing = {key: record for key, record in wanted.items() if key not in found}
                 if not missing:
                     break
-                tried = _Fetch(self, store).run(missing)
+                tried = _Fetch(self, store, over).run(missing)
                 found |= {key: record for key, record in tried.items() if record is not None}
                 wanted = {key: record for key, record in wanted.items() if key in tried}
         except (EdgepipeError, OSError) as error:
@@ -74,7 +88,8 @@ class Puller:
 class _Fetch:
     """One batch: all trees at once, then all files at once, each only once."""
 
-    def __init__(self, puller: Puller, store: Store) -> None:
+    def __init__(self, puller: Puller, store: Store, over: Over) -> None:
+        self.over = over
         self.link = puller.link
         self.threads = puller.threads
         self.store = store
@@ -99,7 +114,13 @@ class _Fetch:
         notes = dict.fromkeys(d for r in records.values() for d in r.manifests.values())
         notes_there = dict(self._started(self._note, dict.fromkeys(notes, None)))
         done: dict[str, Record | None] = {}
-        for key, record in records.items():
+
+        def size(key: str) -> int:
+            found = [trees.get(output.tree) for output in records[key].outputs.values()]
+            return sum(tree.size for tree in found if tree is not None)
+
+        for key in sorted(records, key=size):
+            record = records[key]
             outputs = {output.tree for output in record.outputs.values()}
             if not outputs <= trees.keys():
                 self._useless(key, outputs)
@@ -110,12 +131,15 @@ class _Fetch:
                 continue
             explained = {d for d in record.manifests.values() if notes_there[d].result()}
             done[key] = self._publish(record, [*named, *outputs, *explained])
+            if done[key] is not None:
+                self.over(key)
         return done
 
     def _useless(self, key: str, digests: set[str]) -> None:
-        """Have the record replaced if its objects are to blame, and not the connection."""
+        """Its record will not be used; have it replaced if its objects are to blame."""
         if digests & self.link.bad_objects:
             self.link.bad_records.add(key)
+        self.over(key)
 
     def _started(
         self, work: Callable[[str, File | None], bool], items: Mapping[str, File | None]
@@ -180,6 +204,7 @@ class _Fetch:
         if here.exists() and here.stat().st_size == file.size and digest_file(here) == digest:
             return True
         path = self.staging / digest
+        self.link.flow.add(expected=file.size)
 
         def request(transport: Transport) -> bool:
             hashed = hasher("file")
@@ -187,6 +212,7 @@ class _Fetch:
 
                 def sink(piece: bytes) -> None:
                     hashed.update(piece)
+                    self.link.flow.add(received=len(piece))
                     try:
                         target.write(piece)
                     except OSError as error:

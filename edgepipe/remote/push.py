@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,8 @@ from edgepipe.store import Record, Store
 
 _AT_ONCE = 8
 _BATCH = 64
+_HUSH_SECONDS = 60.0
+"""How long a measurement waits for uploads to end that go on already."""
 
 Outcome = Literal["uploaded", "there", "failed"]
 
@@ -35,6 +38,10 @@ class Pusher:
         self._waiting = 0
         self._left = 0
         self._running = False
+        self._busy = 0
+        """Uploads that go on."""
+        self._hushed: float | None = None
+        """Since when none may begin."""
 
     def offer(self, record: Record, store: Store) -> None:
         """Upload in the background; `flush` waits for it."""
@@ -47,11 +54,38 @@ class Pusher:
 
     def flush(self, timeout: float) -> int:
         """Wait at most ``timeout`` seconds; gives back how many results were not uploaded."""
+        self.resume()
         deadline = time.monotonic() + timeout
         with self._changed:
             while self._waiting and (left := deadline - time.monotonic()) > 0:
                 self._changed.wait(left)
             return self._waiting + self._left
+
+    def hush(self) -> bool:
+        """See `Remote.hush`."""
+        with self._changed:
+            if self._hushed is None:
+                self._hushed = time.monotonic()
+            return not self._busy or time.monotonic() - self._hushed > _HUSH_SECONDS
+
+    def resume(self) -> None:
+        """See `Remote.resume`."""
+        with self._changed:
+            self._hushed = None
+            self._changed.notify_all()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait until uploads may go on, and count as one."""
+        with self._changed:
+            while self._hushed is not None:
+                self._changed.wait()
+            self._busy += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._busy -= 1
 
     def push(self, records: Sequence[Record], store: Store) -> dict[str, Outcome]:
         """Upload now; what came of each key. Objects that are there are compared by size."""
@@ -125,7 +159,8 @@ class Pusher:
 
     def _held(self, record: Record) -> Record | Outcome | None:
         try:
-            return self.link.record(record.key, self.link.write)
+            with self._turn():
+                return self.link.record(record.key, self.link.write)
         except UnavailableError:
             return "failed"
         except OtherFormatError:
@@ -134,6 +169,10 @@ class Pusher:
     def _object(self, digest: str, tag: str, store: Store) -> bool:
         if digest in self._there:
             return True
+        with self._turn():
+            return self._sent(digest, tag, store)
+
+    def _sent(self, digest: str, tag: str, store: Store) -> bool:
         path, name = _place(digest, store), path_of("objects", digest)
         try:
             size = path.stat().st_size
@@ -161,8 +200,9 @@ class Pusher:
             upload = Upload(len(body), lambda most: iter([body]))
             replace = record.key in self.link.bad_records
             name = path_of("records", record.key)
-            if not self.link.write(lambda t: t.put(name, upload, replace=replace)):
-                return "there"
+            with self._turn():
+                if not self.link.write(lambda t: t.put(name, upload, replace=replace)):
+                    return "there"
         except UnavailableError:
             return "failed"
         except ValueError as error:

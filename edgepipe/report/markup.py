@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from html import escape
 from typing import TypeAlias
 
@@ -25,22 +26,21 @@ def el(name: str, /, *children: Child, **attributes: str | float | bool | None) 
     Attributes that are None or False are left out. Children that are None are left out, lists
     are taken apart, strings are escaped.
     """
-    parts = ["<", name]
+    given = ""
     for key, value in attributes.items():
         if value is None or value is False:
             continue
-        parts.append(f" {key.rstrip('_').replace('_', '-')}")
+        given += f" {_attribute_name(key)}"
         if value is not True:
-            parts.append(f'="{_attribute(value)}"')
-    parts.append(">")
-    if name not in _VOID:
-        parts += [join(*children), "</", name, ">"]
-    return Html("".join(parts))
+            given += f'="{_attribute(value)}"'
+    if name in _VOID:
+        return Html(f"<{name}{given}>")
+    return Html(f"<{name}{given}>{''.join(map(_child, children))}</{name}>")
 
 
 def join(*children: Child) -> Html:
     """Children one after the other, without an element around them."""
-    return Html("".join(_child(child) for child in children))
+    return Html("".join(map(_child, children)))
 
 
 def _child(child: Child) -> str:
@@ -49,16 +49,23 @@ def _child(child: Child) -> str:
     if child is None:
         return ""
     if isinstance(child, list | tuple):
-        return "".join(_child(c) for c in child)
+        return "".join(map(_child, child))
     if isinstance(child, float):
         return trim(child)
-    return escape(clean(str(child), lines=True), quote=False)
+    text = str(child)
+    return text if text.isalnum() else escape(clean(text, lines=True), quote=False)
+
+
+@cache
+def _attribute_name(key: str) -> str:
+    return key.rstrip("_").replace("_", "-")
 
 
 def _attribute(value: str | float) -> str:
     if isinstance(value, float):
         return trim(value)
-    return escape(clean(str(value), lines=True))
+    text = str(value)
+    return text if text.isalnum() else escape(clean(text, lines=True))
 
 
 def trim(value: float) -> str:

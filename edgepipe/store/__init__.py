@@ -228,6 +228,12 @@ class Store:
             return self.base.record(key, whole=whole)
         return record
 
+    def holds(self, record: Record) -> bool:
+        """Whether a record that was read before is still there, and whole."""
+        if not self.has_record(record.key):
+            return self.base is not None and self.base.holds(record)
+        return all(self.has(output.tree) for output in record.outputs.values())
+
     def put_record(self, record: Record) -> None:
         """Publish a record; its objects must be in the store already."""
         with explained(self.root):
@@ -359,6 +365,15 @@ class Store:
         with explained(self.root):
             files.sync(self._root)
             verified.save(new, self._session.path(), compact=compact)
+
+    def learned(self) -> dict[str, str]:
+        """What was found right about objects since this was asked last, for `learn`."""
+        return self._objects.verified.take()
+
+    def learn(self, found: dict[str, str]) -> None:
+        """Take over what another store over the same folder published and found right."""
+        self._objects.verified.take_over(found)
+        self._objects.published = True
 
     def close(self) -> None:
         """Remove what is left in the staging of this process. The store can be used again."""

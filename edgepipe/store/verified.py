@@ -66,6 +66,11 @@ class Verified:
         new, self._new = self._new, {}
         return new
 
+    def take_over(self, found: dict[str, str]) -> None:
+        """Note what another instance found right and `take` gave."""
+        self._load().update(found)
+        self._new.update(found)
+
     def save(self, new: dict[str, str], temporary: str, *, compact: bool = False) -> None:
         """Append what is new, or write the file anew. Raises OSError."""
         known = self._load()

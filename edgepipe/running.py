@@ -1,0 +1,159 @@
+"""The nodes that run now: started, listened to, their results published, their places cleared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgepipe.errors import EdgepipeError, Problem, StageError
+from edgepipe.events import Listener, NodeLog, NodeProgress, NodeStarted
+from edgepipe.executor import Executor, Message
+from edgepipe.graph import GraphNode
+from edgepipe.jobs import Workplace, job_of, lay_out, log_name
+from edgepipe.machine import Machine, Needs, Room
+from edgepipe.planner import Decision, Planner
+from edgepipe.publishing import undeclared
+from edgepipe.runstore import RunStore
+from edgepipe.store import Lock, Record, explained
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A node that does not run any more, with the record of what it made or with a problem."""
+
+    decision: Decision
+    attempt: int
+    seconds: float
+    record: Record | None = None
+    problem: Problem | None = None
+
+    @property
+    def key(self) -> str:
+        """Digest of the node's key."""
+        assert self.decision.key is not None
+        return self.decision.key.digest
+
+
+class Running:
+    """Starts nodes on an executor, as far as there is room, and takes their messages."""
+
+    def __init__(
+        self,
+        planner: Planner,
+        cache: RunStore,
+        executor: Executor,
+        tell: Listener,
+        machine: Machine,
+        jobs: int,
+        logs: Path,
+    ) -> None:
+        self._planner = planner
+        self._cache = cache
+        self._executor = executor
+        self._tell = tell
+        self._machine = machine
+        self._room = Room(machine, jobs)
+        self._logs = logs
+        self._places: dict[str, Workplace] = {}
+        self._attempts: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._places
+
+    def fits(self, node: GraphNode) -> bool:
+        """Whether there is room for a node; one that measures waits until nothing is moved."""
+        needs = self._needs(node)
+        return self._room.fits(needs) and (not needs.alone or self._cache.hush())
+
+    def start(self, decision: Decision, inputs: Mapping[str, str], lock: Lock) -> None:
+        """Start a node, whose lock is then held until it ends.
+
+        Raises:
+            StoreError: the disk is full, or an input is not in the store any more.
+        """
+        node = decision.node
+        with explained(self._logs):
+            self._logs.mkdir(parents=True, exist_ok=True)
+        attempt = self._attempts.get(node.name, 0) + 1
+        place = lay_out(self._cache.store, decision, inputs, lock, attempt)
+        self._attempts[node.name] = attempt
+        self._places[node.name] = place
+        needs = self._needs(node)
+        gpus = self._room.take(node.name, needs)
+        try:
+            self._tell(NodeStarted(node.name, decision.reason))
+            log = self._logs / log_name(node.name)
+            self._executor.start(job_of(place, self._planner, log, needs.threads, gpus))
+        except BaseException:
+            self._clear(node.name)
+            raise
+
+    @property
+    def measuring(self) -> bool:
+        """Whether a node runs that measures."""
+        return any(place.decision.node.stage.measures for place in self._places.values())
+
+    def poll(self, seconds: float) -> list[Ended]:
+        """Pass on what running nodes tell; those that ended, within so long at most."""
+        ended = [self._handle(message) for message in self._executor.poll(seconds)]
+        return [one for one in ended if one is not None]
+
+    def close(self, *, force: bool = False) -> None:
+        """End all nodes and their processes: in order, or with ``force`` at once."""
+        self._executor.close(force=force)
+
+    def clear(self) -> None:
+        """Take back what nodes had that did not end."""
+        for name in list(self._places):
+            self._clear(name)
+
+    def _needs(self, node: GraphNode) -> Needs:
+        cores = self._machine.cores
+        threads = min(node.cpus or cores, cores)
+        return Needs(threads, node.gpus, node.memory, node.stage.measures)
+
+    def _handle(self, message: Message) -> Ended | None:
+        name, data = message.node, message.data
+        if name not in self._places:
+            return None
+        if message.name in {"log", "warning"}:
+            self._tell(NodeLog(name, data["message"], message.name == "warning"))
+        elif message.name == "progress":
+            self._tell(NodeProgress(name, data["done"], data["total"], data["numbers"]))
+        elif message.name == "error":
+            return self._broke(name, Problem(data["message"], data["hint"]))
+        elif message.name == "done":
+            return self._publish(self._places[name], data)
+        return None
+
+    def _publish(self, place: Workplace, facts: Mapping[str, float]) -> Ended:
+        decision, node = place.decision, place.decision.node
+        try:
+            if changed := self._planner.changed(decision):
+                message = f"the files of {', '.join(changed)} changed while the node read them"
+                raise StageError(message, "run again: the result would be of neither")
+            if spoiled := place.spoiled():
+                message = f"the node wrote to its input {', '.join(spoiled[:3])}"
+                raise StageError(message, "inputs are read-only: copy what run() changes")
+            record = self._cache.publish(decision, place.outputs, facts)
+        except EdgepipeError as error:
+            return self._broke(node.name, error.problems[0])
+        self._clear(node.name, done=True)
+        for name in undeclared(node, record):
+            text = f"the metric '{name}' is not declared by {node.kind.name}: no gate can name it"
+            self._tell(NodeLog(node.name, text, warning=True))
+        return Ended(decision, place.attempt, place.seconds, record=record)
+
+    def _broke(self, name: str, problem: Problem) -> Ended:
+        place = self._places[name]
+        self._clear(name)
+        return Ended(place.decision, place.attempt, place.seconds, problem=problem)
+
+    def _clear(self, name: str, *, done: bool = False) -> None:
+        place = self._places.pop(name)
+        place.clear(done=done)
+        self._room.give_back(name)
