@@ -43,7 +43,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgepipe.store.locks import held
+from edgepipe.holding import held
 
 ROOT = Path(__file__).parent.parent
 PIPELINE = """

@@ -2,10 +2,12 @@
 
 The contract: `answer` gives what a command would print and its exit code, if the same command
 found everything cached before and nothing that it read has changed since; else None, and the
-command goes its usual way. A doubt is a change. What it read are three things:
+command goes its usual way. A doubt is a change. What it read are two things:
 
 - ``files`` and folders, with the stat of each: any write touches it;
 - ``folders`` in which a new name could be found instead of a known one, with their names.
+
+What a killed process left in ``staging`` is for the usual way to clear.
 
 What was asked is kept as a digest, since variables may hold secrets.
 
@@ -17,7 +19,7 @@ import os
 import sys
 from _imp import source_hash
 
-_VERSION = 4
+_VERSION = 5
 _VARIABLES = {"COLUMNS", "HOME", "LANG", "LC_ALL", "NO_COLOR", "TERM", "XDG_CACHE_HOME"}
 """Variables that decide what a command reads or how it looks, beside all of ours."""
 _IGNORED = {"__pycache__", ".edgepipe"}
@@ -31,12 +33,14 @@ def answer(question: str) -> tuple[int, str] | None:
             checksum, body = file.read(8), file.read()
         if source_hash(_VERSION, body) != checksum:
             return None
-        known, code, text, files, folders = marshal.loads(body)  # noqa: S302  checked
+        known, code, text, files, folders, staging = marshal.loads(body)  # noqa: S302  checked
         if known != _digest(question):
             return None
         if any(stat_of(path) != state for path, state in files.items()):
             return None
         if any(names_in(path) != names for path, names in folders.items()):
+            return None
+        if _has_litter(staging):
             return None
     except (OSError, ValueError, EOFError, TypeError):
         return None
@@ -51,6 +55,7 @@ def remember(
     files: set[str],
     folders: dict[str, list[str]],
     objects: set[str],
+    staging: str,
     since_ns: int,
 ) -> bool:
     """Keep a command's answer for the next time.
@@ -62,6 +67,7 @@ def remember(
         files: the user's files and folders that it read; they may be missing.
         folders: in which it looked for names, with those that were there.
         objects: files of the cache and of the project's runs; the command wrote them itself.
+        staging: the cache's folder of what is not finished, in which each process has its own.
         since_ns: when the command began, in nanoseconds since the epoch.
 
     Returns:
@@ -78,7 +84,7 @@ def remember(
     if not all(made.values()):
         return False
     states |= made
-    body = marshal.dumps((_digest(question), code, text, states, folders))
+    body = marshal.dumps((_digest(question), code, text, states, folders, staging))
     place = _place(question)
     folder = os.path.dirname(place)  # noqa: PTH120
     try:
@@ -107,6 +113,15 @@ def names_in(path: str) -> list[str]:
     except OSError:
         return []
     return sorted(name for name in names if name not in _IGNORED)
+
+
+def _has_litter(staging: str) -> bool:
+    """Whether a dead process left something there."""
+    if not (names := names_in(staging)):
+        return False
+    from edgepipe.holding import held
+
+    return not all(held(f"{staging}/{name}") for name in names)
 
 
 def question_of(arguments: list[str]) -> str:

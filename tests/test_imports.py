@@ -73,7 +73,7 @@ LAYERS = [
     {"yamltree", "units", "parameters", "modules", "pythonfile", "pythonnames", "pythonorder"}
     | {"pythontraits"},
     {"plainmodel", "usercode"},
-    {"digest", "errors", "masking", "noop", "replacing", "signing"},
+    {"digest", "errors", "masking", "holding", "noop", "replacing", "signing"},
 ]
 """From the top down: a module imports of its own layer or of lower ones."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from collections.abc import Callable
@@ -131,3 +132,22 @@ def test_a_signing_key_that_is_gone(asked: Asked) -> None:
     assert asked.run().fast
     key.write_text("short")
     assert "fewer than 16 characters" in asked.run().err
+
+
+@pytest.mark.parametrize("alive", [False, True])
+def test_what_a_killed_process_left_is_cleared(asked: Asked, alive: bool) -> None:
+    asked.run()
+    assert asked.run().fast
+    folder = asked.world.cache / "tmp" / "12345-abcdef012345"
+    folder.mkdir()
+    (folder / "7").write_text("half a result")
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        if alive:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        done = asked.run()
+        assert "nothing to run" in done.out
+        # What another process is at work on keeps nobody from answering fast.
+        assert done.fast == alive == folder.exists()
+    finally:
+        os.close(handle)

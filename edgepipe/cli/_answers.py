@@ -58,6 +58,7 @@ def remember(
             files={str(path.absolute()) for path in witness.files(planner)},
             folders={**names, runs: noop.names_in(runs)},
             objects={hold(compiled, result), *objects},
+            staging=planner.store.staging_root,
             since_ns=since_ns,
         )
 

@@ -92,6 +92,7 @@ def main(options: argparse.Namespace) -> int:
         compiled.planner.last.save()
         compiled.planner.files.save()
         clear(os.fspath(compiled.project.runs))
+        compiled.planner.store.clean()
     _write_reports(options, result)
     print(_text(options, result, folder), end="")
     writes = options.report or options.summary or options.junit

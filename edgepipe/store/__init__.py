@@ -88,6 +88,11 @@ class Store:
         # Asks the kernel: root may not write to a read-only file system either.
         return os.access(place, os.W_OK | os.X_OK)
 
+    @property
+    def staging_root(self) -> str:
+        """Where each process has its folder of what is not finished."""
+        return self._session.tmp
+
     def staging(self, *names: str) -> Path:
         """A new folder on the store's file system, empty but for empty folders of these names.
 

@@ -7,8 +7,9 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from edgepipe.holding import held
 from edgepipe.store.files import remove, size_of
-from edgepipe.store.locks import Lock, held
+from edgepipe.store.locks import Lock
 from edgepipe.store.roots import drop_old
 from edgepipe.store.session import TMP, remove_litter
 

@@ -67,22 +67,6 @@ class NoLock(Lock):
         super().__init__("", -1)
 
 
-def held(path: str) -> bool:
-    """Whether a live process holds a lock on a file or folder."""
-    try:
-        # A pipe would wait for its writer.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
-
-
 def _is(path: str, handle: int) -> bool:
     try:
         there = os.stat(path)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgepipe.errors import ConfigError
+from edgepipe.holding import held
 from edgepipe.store.files import explained, read, write_all
-from edgepipe.store.locks import held
 from edgepipe.store.model import is_digest
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import fcntl
 import itertools
 import os
 
+from edgepipe.holding import held
 from edgepipe.store.files import remove, size_of
-from edgepipe.store.locks import held
 
 TMP = "tmp"
 """The folder of all sessions, below a store's root."""
