@@ -213,6 +213,7 @@ class Place:
         # What torch keeps there for good, a clean run leaves too.
         kept = {path.name for path in clean.temporary.iterdir()}
         yield from (str(path) for path in self.temporary.iterdir() if path.name not in kept)
+        yield from map(str, self.temporary.glob("edgepipe-*/*"))
         yield from (f"held: {path}" for path in self.glob("locks/*") if held(str(path)))
         for path in self.glob("scratch/*"):
             if (self.cache / "records" / path.name[:2] / path.name[2:]).exists():

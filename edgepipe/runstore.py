@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgepipe import temporary
 from edgepipe.graph import GraphNode
 from edgepipe.planner import Decision, Planner
 from edgepipe.publishing import publish
 from edgepipe.store import Damage, Record, Store
 from edgepipe.store.collect import evict
+from edgepipe.temporary import Temporary
 
 if TYPE_CHECKING:
     from edgepipe.fetching import Fetcher
@@ -40,6 +40,7 @@ class RunStore:
         self.remote = remote
         self.warn = warn
         self.store: Store = planner.store
+        self._temporary = Temporary()
         self._own: Path | None = None
         """A store of the run's own, where the cache cannot be written."""
         self._synced = time.monotonic()
@@ -60,13 +61,14 @@ class RunStore:
         """
         self._planned = {decision.node.name: decision for decision in decisions}
         if self.store.root.is_dir() and not self.store.writable:
-            self._own = Path(tempfile.mkdtemp(prefix="edgepipe-"))
+            self._own = self._temporary.new()
             self.warn(f"{self.store.root} cannot be written: new results are not cached")
             self.store = self.planner.store = Store(self._own, base=self.store)
         for damage in self.planner.store.damages:
             self._say(damage)
         self.store.on_damage = self._say
         self.store.clean()
+        temporary.clean()
         project, pipeline = self.planner.project.root, self.planner.graph.name
         self.root = self.store.root_of_run(run_id, project, pipeline)
         if self.remote is not None:
@@ -198,7 +200,6 @@ class RunStore:
             self._fetcher.close()
         self.root.close()
         self.store.close()
-        if self._own is not None:
-            shutil.rmtree(self._own, ignore_errors=True)
-        elif self.planner.project.cache_size is not None:
+        self._temporary.close()
+        if self._own is None and self.planner.project.cache_size is not None:
             evict(self.store, self.planner.project.cache_size)

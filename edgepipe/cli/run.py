@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from edgepipe import __version__, runs
+from edgepipe import __version__, runs, temporary
 from edgepipe.cli import _answers
 from edgepipe.cli._common import (
     INTERRUPTED,
@@ -93,6 +93,7 @@ def main(options: argparse.Namespace) -> int:
         compiled.planner.files.save()
         clear(os.fspath(compiled.project.runs))
         compiled.planner.store.clean()
+        temporary.clean()
     _write_reports(options, result)
     print(_text(options, result, folder), end="")
     writes = options.report or options.summary or options.junit

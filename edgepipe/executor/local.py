@@ -17,6 +17,7 @@ from pathlib import Path
 from edgepipe import masking
 from edgepipe.executor import Job, Message, memory
 from edgepipe.machine import gpus_present
+from edgepipe.temporary import Temporary
 from edgepipe.units import show
 
 _GRACE = 5.0
@@ -65,6 +66,7 @@ class LocalExecutor:
         self._selector = selectors.DefaultSelector()
         self._failed: list[Message] = []
         """Of jobs for which no worker could be started."""
+        self._temporary = Temporary()
 
     def start(self, job: Job) -> None:
         try:
@@ -117,6 +119,7 @@ class LocalExecutor:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     worker.process.wait(max(0.0, deadline - time.monotonic()))
             self._retire(worker)
+        self._temporary.close()
 
     def _idle(self, job: Job) -> _Worker | None:
         for worker in list(self._workers):
@@ -174,6 +177,9 @@ class LocalExecutor:
             "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "1000"),
         }
         environment |= _visible(job.gpus)
+        with contextlib.suppress(OSError):
+            # Converters copy whole models into temporary files, and leave them when killed.
+            environment["TMPDIR"] = str(self._temporary.new())
         command = [sys.executable, "-m", "edgepipe.worker", str(write)]
         if job.interpreter:
             command = [job.interpreter, "-P", str(_BOOTSTRAP), str(write)]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -102,21 +100,20 @@ def static(
     if symmetric:
         options |= {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False}
     try:
-        with _temporary_files_in(scratch):
-            quantize_static(
-                prepared,
-                target,
-                reader,
-                quant_format=QuantFormat.QDQ,
-                # The default is made from a set, whose order differs from process to process.
-                op_types_to_quantize=sorted({*QLinearOpsRegistry, *QDQRegistry}),
-                per_channel=per_channel,
-                reduce_range=reduce_range,
-                activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                calibrate_method=_METHODS[method],
-                extra_options=options,
-            )
+        quantize_static(
+            prepared,
+            target,
+            reader,
+            quant_format=QuantFormat.QDQ,
+            # The default is made from a set, whose order differs from process to process.
+            op_types_to_quantize=sorted({*QLinearOpsRegistry, *QDQRegistry}),
+            per_channel=per_channel,
+            reduce_range=reduce_range,
+            activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=_METHODS[method],
+            extra_options=options,
+        )
     except Exception as error:  # onnxruntime raises bare exceptions of many kinds
         raise _failed(error) from error
 
@@ -136,16 +133,15 @@ def dynamic(
     """
     prepared = _prepare(source, scratch, _DYNAMIC)
     try:
-        with _temporary_files_in(scratch):
-            quantize_dynamic(
-                prepared,
-                target,
-                op_types_to_quantize=list(_DYNAMIC),
-                per_channel=per_channel,
-                reduce_range=reduce_range,
-                weight_type=QuantType.QInt8,
-                extra_options={"MatMulConstBOnly": True},
-            )
+        quantize_dynamic(
+            prepared,
+            target,
+            op_types_to_quantize=list(_DYNAMIC),
+            per_channel=per_channel,
+            reduce_range=reduce_range,
+            weight_type=QuantType.QInt8,
+            extra_options={"MatMulConstBOnly": True},
+        )
     except Exception as error:  # as above
         raise _failed(error) from error
 
@@ -206,23 +202,10 @@ def _prepare(source: Path, scratch: Path, types: tuple[str, ...]) -> Path:
         )
     prepared = scratch / "prepared.onnx"
     try:
-        with _temporary_files_in(scratch):
-            quant_pre_process(source, prepared, skip_symbolic_shape=True)
+        quant_pre_process(source, prepared, skip_symbolic_shape=True)
     except Exception as error:  # as above
         raise _failed(error) from error
     return prepared
-
-
-@contextmanager
-def _temporary_files_in(folder: Path) -> Iterator[None]:
-    """ONNX Runtime copies whole models into temporary folders: where a kill leaves them for good,
-    unless that is the node's scratch.
-    """
-    before, tempfile.tempdir = tempfile.tempdir, str(folder)
-    try:
-        yield
-    finally:
-        tempfile.tempdir = before
 
 
 def _failed(error: Exception) -> StageError:

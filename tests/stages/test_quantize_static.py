@@ -239,33 +239,3 @@ def test_unsigned_cannot_be_symmetric() -> None:
     [(parameter, _, hint)] = QuantizeStatic(symmetric=True).preflight(frozenset())
     assert (parameter, hint) == ("symmetric", "set activations: s8")
     assert not list(QuantizeStatic(symmetric=True, activations="s8").preflight(frozenset()))
-
-
-@pytest.mark.parametrize("step", ["quant_pre_process", "quantize_static"])
-def test_a_kill_leaves_copies_of_the_model_only_in_scratch(models: Models, step: str) -> None:
-    program = (
-        "import os, signal, sys, tempfile\n"
-        "from pathlib import Path\n"
-        "from edgepipe_stages import _onnx_quantization as quantization\n"
-        "import numpy as np\n"
-        "def kill(*_, **__):\n"
-        "    tempfile.mkdtemp()\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        f"quantization.{step} = kill\n"
-        "quantization.static(Path(sys.argv[1]), Path(sys.argv[2]) / 'out', Path(sys.argv[2]),\n"
-        "    np.zeros((1, 1, 16, 16), np.float32), signed=False, per_channel=True,\n"
-        "    symmetric=False, reduce_range=True, method='minmax', progress=print)\n"
-    )
-    folder = models.onnx.parent / step
-    scratch, temporary = folder / "scratch", folder / "temporary"
-    scratch.mkdir(parents=True)
-    temporary.mkdir()
-    done = subprocess.run(
-        [sys.executable, "-c", program, models.onnx / "model.onnx", scratch],
-        env={**os.environ, "TMPDIR": str(temporary)},
-        check=False,
-    )
-    assert done.returncode == -9
-    assert len(list(scratch.glob("tmp*"))) == 1
-    # What torch keeps there stays whatever happens.
-    assert [path for path in temporary.iterdir() if "torchinductor" not in path.name] == []
