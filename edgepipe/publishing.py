@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgepipe import manifests
+from edgepipe.errors import StoreError
 from edgepipe.graph import GraphNode
 from edgepipe.planner import Decision
 from edgepipe.results import NodeResult, OutputResult
@@ -103,8 +104,16 @@ def _details(store: Store, node: GraphNode, record: Record) -> dict[str, object]
     details: dict[str, object] = {}
     for port, type_ in node.stage.outputs.items():
         if issubclass(type_, Metrics):
-            value = store.metrics(record.outputs[port].tree)
+            value = metrics_of(store, record.outputs[port].tree)
             deep = {k: v for k, v in value.items() if isinstance(v, dict | list | str)}
             if deep:
                 details[port] = deep
     return details
+
+
+def metrics_of(store: Store, tree: str) -> dict[str, object]:
+    """What a Metrics artifact in the store holds. Raises StoreError where it is missing or damaged."""
+    found = [file.digest for file in store.tree(tree).files if file.path == Metrics.payload]
+    if not found:
+        raise StoreError(f"the object {tree[:12]} holds no metrics")
+    return dict(store.get_json(found[0]))

@@ -431,7 +431,7 @@ def test_push_and_pull_without_a_pipeline(
     assert capsys.readouterr().out.startswith("1 uploaded, 2 there already")
     cache = tmp_path / "colleague"
     assert _remote.pull(cli("pull", "--cache", str(cache))) == 0
-    assert list(Store(cache).keys()) == sorted(record.key for record in records)
+    assert list(Store(cache).records.keys()) == sorted(record.key for record in records)
     with pytest.raises(ConfigError, match="no key that begins with 'abcdefabcdef'"):
         _remote.push(cli("push", "abcdefabcdef"))
 

@@ -14,6 +14,7 @@ from projects import GOLDEN
 
 from edgepipe.digest import canonical, digest_bytes
 from edgepipe.errors import StoreError
+from edgepipe.publishing import metrics_of
 from edgepipe.store import Output, Record, Store, Tree
 
 PINNED = json.loads((GOLDEN / "digests" / "pinned.json").read_text(encoding="utf-8"))
@@ -174,16 +175,16 @@ def test_a_record_under_another_key_is_no_record(store: Store) -> None:
 
 def test_a_damaged_tree_or_metrics_is_said(store: Store) -> None:
     tree = put(store, {"metrics.json": b'{"a": 1}'})
-    assert store.metrics(tree.digest) == {"a": 1}
+    assert metrics_of(store, tree.digest) == {"a": 1}
     path = object_of(store, tree.files[0].digest)
     path.chmod(0o644)
     path.write_bytes(b'{"a": 2}')
     with pytest.raises(StoreError, match="is damaged"):
-        store.metrics(tree.digest)
+        metrics_of(store, tree.digest)
     with pytest.raises(StoreError, match="cannot be read: no such file"):
         store.tree("0" * 64)
     with pytest.raises(StoreError, match="holds no metrics"):
-        store.metrics(put(store, {"x": b"1"}).digest)
+        metrics_of(store, put(store, {"x": b"1"}).digest)
 
 
 @pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "a/../../outside", ".."])

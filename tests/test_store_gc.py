@@ -19,6 +19,7 @@ from storing import (
     records,
 )
 
+from edgepipe.digest import canonical
 from edgepipe.errors import ConfigError
 from edgepipe.store import Store
 from edgepipe.store.collect import collect, evict
@@ -48,7 +49,7 @@ def used(store: Store, name: object, days_ago: float) -> None:
 
 
 def there(store: Store) -> set[str]:
-    return set(store.keys())
+    return set(store.records.keys())
 
 
 def test_what_no_root_holds_goes(store: Store, tmp_path: Path) -> None:
@@ -80,8 +81,8 @@ def test_an_object_that_two_records_share_stays_for_the_one(store: Store, tmp_pa
 def test_manifests_stay_with_their_record(store: Store, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    manifest = store.put_json({"samples": {"a.png": "digest"}})
-    lone = store.put_json([1, 2])
+    manifest = store.put_bytes(canonical({"samples": {"a.png": "digest"}}))
+    lone = store.put_bytes(canonical([1, 2]))
     record = replace(record_of("k", put(store, body(1))), manifests={"contents.path": manifest})
     store.put_record(record)
     run(store, tmp_path, "r1", record.key)
@@ -190,16 +191,16 @@ def test_objects_that_no_record_needs_go_before_any_record(store: Store) -> None
 def test_a_look_up_sets_the_time_of_use_once_an_hour(store: Store) -> None:
     publish(store, "a", body(1))
     used(store, "a", days_ago=0.01)
-    before = store.used(key_of("a"))
+    before = store.records.used(key_of("a"))
     store.record(key_of("a"))
-    assert store.used(key_of("a")) == before
+    assert store.records.used(key_of("a")) == before
     used(store, "a", days_ago=-3)
     store.record(key_of("a"))
-    assert abs(store.used(key_of("a")) - time.time()) < 60
+    assert abs(store.records.used(key_of("a")) - time.time()) < 60
     used(store, "a", days_ago=2)
-    store.peek(key_of("a"))
-    assert time.time() - store.used(key_of("a")) > 86400
-    assert store.used(key_of("absent")) == 0.0
+    store.records.peek(key_of("a"))
+    assert time.time() - store.records.used(key_of("a")) > 86400
+    assert store.records.used(key_of("absent")) == 0.0
 
 
 def test_records_that_cannot_be_read_go(store: Store, tmp_path: Path) -> None:

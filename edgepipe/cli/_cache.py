@@ -51,8 +51,8 @@ def listing(options: argparse.Namespace) -> int:
     runs = Counter(key for root in all_roots(store) for key in root.keys)
     pinned = pins(store)
     rows: list[dict[str, Any]] = []
-    for key in sorted(store.keys()):
-        record = store.peek(key)
+    for key in sorted(store.records.keys()):
+        record = store.records.peek(key)
         if record is not None:
             rows.append(
                 {
@@ -60,7 +60,7 @@ def listing(options: argparse.Namespace) -> int:
                     "kind": record.kind,
                     "size": sum(output.size for output in record.outputs.values()),
                     "seconds": record.seconds,
-                    "used": store.used(key),
+                    "used": store.records.used(key),
                     "runs": runs[key],
                     "pinned": key in pinned,
                 }
@@ -87,8 +87,8 @@ def usage(options: argparse.Namespace) -> int:
     sizes = {digest: entry.stat().st_size for digest, entry in shards(f"{root}/objects")}
     kinds: Counter[str] = Counter()
     records = 0
-    for key in sorted(store.keys()):
-        record = store.peek(key)
+    for key in sorted(store.records.keys()):
+        record = store.records.peek(key)
         if record is not None:
             records += 1
             kinds[record.kind] += sum(output.size for output in record.outputs.values())

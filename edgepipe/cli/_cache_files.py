@@ -23,7 +23,7 @@ def export(options: argparse.Namespace) -> int:
     if options.nodes or options.run:
         keys = _keys_of_run(project.runs, options.run or "last", options.nodes)
     else:
-        keys = list(store.keys())
+        keys = list(store.records.keys())
     if not keys:
         raise ConfigError("there is nothing to export", "run a pipeline first")
     moved = write(store, options.file.absolute(), keys)
@@ -99,11 +99,13 @@ def _named(
     found = []
     for what in options.what if names is None else names:
         digits = len(what) >= _SHORT and set(what) <= set("0123456789abcdef")
-        matches = [key for key in sorted(store.keys()) if key.startswith(what)] if digits else []
+        matches = (
+            [key for key in sorted(store.records.keys()) if key.startswith(what)] if digits else []
+        )
         if len(matches) > 1:
             raise ConfigError(f"several records' keys begin with '{what}'", "write more of it")
         if matches:
-            record = store.peek(matches[0])
+            record = store.records.peek(matches[0])
             found.append((record.kind if record else what, matches[0]))
         else:
             found += [(what, key) for key in _keys_of_run(folder, options.run, [what])]

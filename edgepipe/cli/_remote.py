@@ -61,7 +61,7 @@ def push(options: argparse.Namespace) -> int:
     store: Store = compiled[0].planner.store if compiled else Store(project.cache)
     records = {r.key: r for one in compiled for r in _cached(one)}
     if keys or not options.what:
-        chosen = _matching(keys, store) if keys else list(store.keys())
+        chosen = _matching(keys, store) if keys else list(store.records.keys())
         records |= {key: record for key in chosen if (record := store.record(key)) is not None}
         lost = len(set(chosen) - records.keys())
     with _remote(project, options) as remote:
@@ -171,7 +171,7 @@ def _cached(compiled: Compiled) -> Iterator[Record]:
 
 def _matching(starts: Sequence[str], store: Store) -> list[str]:
     found = []
-    every = list(store.keys())
+    every = list(store.records.keys())
     for start in starts:
         some = [key for key in every if key.startswith(start)]
         if len(start) < _SHORTEST_KEY or not some:

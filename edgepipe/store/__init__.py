@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgepipe.digest import canonical, digest_bytes
+from edgepipe.digest import digest_bytes
 from edgepipe.errors import StoreError
 from edgepipe.store import files
 from edgepipe.store.files import explained
@@ -40,7 +40,6 @@ from edgepipe.store.model import (
     is_digest,
     pack_tree,
     tree_digest,
-    unpack_record,
     unpack_tree,
 )
 from edgepipe.store.objects import Objects
@@ -70,9 +69,9 @@ class Store:
         self.on_damage: Callable[[Damage], None] = self.damages.append
         self._root = os.fspath(root)
         self._session = Session(f"{self._root}/{TMP}")
-        self._objects = Objects(self._root, self._session, self._tell)
-        self._staging = Staging(self._session, self._objects.unlink)
-        self._records = Records(self._root, self._session, self._tell)
+        self.objects = Objects(self._root, self._session, self._tell)
+        self._staging = Staging(self._session, self.objects.unlink)
+        self.records = Records(self._root, self._session, self._tell)
         self._gate = Gate(f"{self._root}/gc.lock")
         self._trees: dict[str, Tree] = {}
 
@@ -120,10 +119,10 @@ class Store:
         with explained(self.root):
             found = []
             for name, path in files.walk(os.fspath(folder)):
-                found.append(File(name, *self._objects.put_file(path, name)))
+                found.append(File(name, *self.objects.put_file(path, name)))
             body = pack_tree(found)
             digest = tree_digest(body)
-            self._objects.put_body(digest, body, tree=True)
+            self.objects.put_body(digest, body, tree=True)
         self._trees[digest] = tree = Tree(digest, tuple(found))
         return tree
 
@@ -135,17 +134,17 @@ class Store:
         """
         self._place("objects", digest)
         with explained(self.root):
-            self._objects.adopt(os.fspath(path), digest)
+            self.objects.adopt(os.fspath(path), digest)
 
     def tree(self, digest: str) -> Tree:
         """Read a tree. Raises StoreError where it is missing or is not what its digest says."""
         path = self._place("objects", digest)
         known = self._trees.get(digest)
         with contextlib.suppress(OSError):
-            if known and self._objects.verified.matches(digest, os.stat(path)):
+            if known and self.objects.verified.matches(digest, os.stat(path)):
                 return known
         try:
-            body = self._objects.read(digest, tree=True)
+            body = self.objects.read(digest, tree=True)
         except StoreError:
             if self.base is None:
                 raise
@@ -168,7 +167,7 @@ class Store:
 
     def _holder(self, file: File) -> Store | None:
         """This store or the one below it, whichever has the file with the right bytes."""
-        if self._objects.sound(file.digest, file.size):
+        if self.objects.sound(file.digest, file.size):
             return self
         return None if self.base is None else self.base._holder(file)
 
@@ -189,9 +188,9 @@ class Store:
 
         def place(file: File, target: str) -> None:
             holder = self if self.base is None else self._holder(file) or self
-            how = holder._objects.copy
+            how = holder.objects.copy
             if links:
-                how = holder._objects.link if holder is self else holder._objects.stand_in
+                how = holder.objects.link if holder is self else holder.objects.stand_in
             how(file.digest, file.size, target)
 
         with explained(folder):
@@ -202,7 +201,7 @@ class Store:
         return [
             file.path
             for file in self.tree(digest).files
-            if not self._objects.untouched(file.digest, f"{os.fspath(folder)}/{file.path}")
+            if not self.objects.untouched(file.digest, f"{os.fspath(folder)}/{file.path}")
         ]
 
     def object_path(self, digest: str) -> Path:
@@ -226,7 +225,7 @@ class Store:
         if not is_digest(key):
             return None
         with explained(self.root):
-            record = self._records.get(key)
+            record = self.records.get(key)
             if record and whole and not all(self.has(o.tree) for o in record.outputs.values()):
                 record = None
         if record is None and self.base is not None:
@@ -242,59 +241,25 @@ class Store:
     def put_record(self, record: Record) -> None:
         """Publish a record; its objects must be in the store already."""
         with explained(self.root):
-            self._records.put(record)
-        self._objects.published = True
-
-    def drop_record(self, key: str) -> bool:
-        """Remove a record, but not what it names; whether it was there."""
-        with explained(self.root):
-            return self._records.drop(key)
+            self.records.put(record)
+        self.objects.published = True
 
     def has_record(self, key: str) -> bool:
         """Whether a file is there for a key's record; it is not read."""
         return is_digest(key) and os.path.exists(self._place("records", key))
 
-    def peek(self, key: str) -> Record | None:
-        """The record of a key for looking at: it does not count as used; damage is not said."""
-        with contextlib.suppress(OSError, ValueError):
-            record = unpack_record(files.read(self._place("records", key)))
-            return record if record and record.key == key else None
-        return None
-
-    def used(self, key: str) -> float:
-        """When a record was used last, to the hour, in seconds since the epoch; 0 without one."""
-        try:
-            return os.stat(self._place("records", key)).st_mtime
-        except OSError:
-            return 0.0
-
-    def keys(self) -> Iterator[str]:
-        """The keys of all records, in order."""
-        return (key for key, _ in files.shards(f"{self._root}/records"))
-
-    def metrics(self, tree: str) -> Any:
-        """The JSON of a Metrics artifact in the store."""
-        for file in self.tree(tree).files:
-            if file.path == "metrics.json":
-                return self.get_json(file.digest)
-        raise StoreError(f"the object {tree[:12]} holds no metrics")
-
-    def put_json(self, value: Any) -> str:
-        """Keep plain data as an object; its digest. Raises StoreError where the disk is full."""
-        return self.put_bytes(canonical(value))
-
     def put_bytes(self, body: bytes) -> str:
         """Keep bytes as an object; its digest. Raises StoreError where the disk is full."""
         digest = digest_bytes("file", body)
         with explained(self.root):
-            self._objects.put_body(digest, body)
+            self.objects.put_body(digest, body)
         return digest
 
     def get_json(self, digest: str) -> Any:
         """Plain data that is an object. Raises StoreError where it is missing or damaged."""
         self._place("objects", digest)
         try:
-            return json.loads(self._objects.read(digest))
+            return json.loads(self.objects.read(digest))
         except StoreError:
             if self.base is None:
                 raise
@@ -335,24 +300,6 @@ class Store:
         with self.using(), explained(self.root):
             return RunRoot.start(self, run_id, project, pipeline)
 
-    def check_object(self, digest: str, *, tree: bool = False) -> bool:
-        """Whether an object's bytes are right, read anew whatever is known of it; it stays.
-
-        Args:
-            digest: of the object.
-            tree: what it most likely is.
-        """
-        return self._objects.right(digest, tree=tree)
-
-    def put_away(self, digest: str) -> None:
-        """Move an object into the quarantine."""
-        self._objects.put_away(digest, f"the object {digest[:12]} holds other bytes than it did")
-
-    def drop_object(self, digest: str) -> None:
-        """Remove an object; called within `clearing`."""
-        files.remove(self._objects.path(digest))
-        self._objects.verified.forget(digest)
-
     def sync(self, *, compact: bool = False) -> None:
         """Make durable what was published, and keep what was found right about objects.
 
@@ -362,23 +309,23 @@ class Store:
         Raises:
             StoreError: the disk is full or broken.
         """
-        verified = self._objects.verified
-        todo = self._objects.published or verified.pending or verified.damaged or compact
+        verified = self.objects.verified
+        todo = self.objects.published or verified.pending or verified.damaged or compact
         if not todo or not self.writable:
             return
-        new, self._objects.published = verified.take(), False
+        new, self.objects.published = verified.take(), False
         with explained(self.root):
             files.sync(self._root)
             verified.save(new, self._session.path(), compact=compact)
 
     def learned(self) -> dict[str, str]:
         """What was found right about objects since this was asked last, for `learn`."""
-        return self._objects.verified.take()
+        return self.objects.verified.take()
 
     def learn(self, found: dict[str, str]) -> None:
         """Take over what another store over the same folder published and found right."""
-        self._objects.verified.take_over(found)
-        self._objects.published = True
+        self.objects.verified.take_over(found)
+        self.objects.published = True
 
     def close(self) -> None:
         """Remove what is left in the staging of this process. The store can be used again."""

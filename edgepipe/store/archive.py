@@ -93,7 +93,7 @@ def _objects_of(store: Store, record: Record) -> dict[str, int]:
         found[tree.digest] = files.size_of(os.fspath(store.object_path(tree.digest)))
     for digest in record.manifests.values():
         path = store.object_path(digest)
-        if path.is_file() and store.check_object(digest):
+        if path.is_file() and store.objects.right(digest, tree=False):
             found[digest] = path.stat().st_size
     return found
 

@@ -123,7 +123,7 @@ def _read_all(
     right = set()
 
     def check(digest: str) -> tuple[str, bool]:
-        return digest, store.check_object(digest, tree=digest in trees)
+        return digest, store.objects.right(digest, tree=digest in trees)
 
     with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
         for digest, is_right in pool.map(check, sizes):
@@ -157,14 +157,14 @@ def _repair(store: Store, result: Checked) -> None:
     try:
         for finding in result.findings:
             # A run may have made it again in the meantime.
-            if finding.what == "damaged object" and not store.check_object(finding.digest):
-                store.put_away(finding.digest)
+            if finding.what == "damaged object" and not store.objects.right(finding.digest):
+                store.objects.put_away(finding.digest)
                 where = moved[finding.digest].where if finding.digest in moved else ""
                 finding.where = where or finding.where
     finally:
         store.on_damage = before
     keys = sorted({key for finding in result.findings for key in finding.breaks})
     for key in keys:
-        if store.drop_record(key):
+        if store.records.drop(key):
             result.dropped.append(key)
     result.repaired = all(damage.where for damage in moved.values())

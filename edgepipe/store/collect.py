@@ -90,7 +90,7 @@ def collect(
             for old in dropped:
                 files.remove(old.path)
             for key in result.records:
-                store.drop_record(key)
+                store.records.drop(key)
         for digest, size in sizes.items():
             if digest in needed:
                 result.kept += size
@@ -98,7 +98,7 @@ def collect(
             result.objects += 1
             result.freed += size
             if not dry_run:
-                store.drop_object(digest)
+                store.objects.drop(digest)
         _litter(store, result, dry_run)
     if not dry_run:
         store.sync(compact=True)

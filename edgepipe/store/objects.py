@@ -63,11 +63,11 @@ class Objects:
                     if actual == digest:
                         self.verified.add(digest, info)
                         return True
-                    self.put_away(digest, f"the object {digest[:12]} holds other bytes than it did")
+                    self.put_away(digest)
                     return False
         return False
 
-    def right(self, digest: str, *, tree: bool) -> bool:
+    def right(self, digest: str, *, tree: bool = False) -> bool:
         """Whether an object's bytes are right, read anew; it stays where it is. Raises OSError."""
         path = self.path(digest)
         for is_tree in (tree, not tree):
@@ -105,8 +105,9 @@ class Objects:
         )
         return (digest, after) if same else None
 
-    def put_away(self, digest: str, what: str) -> None:
+    def put_away(self, digest: str, what: str = "") -> None:
         """Move a damaged object out of the way, and say so."""
+        what = what or f"the object {digest[:12]} holds other bytes than it did"
         number = itertools.count(1)
         place = f"{self.quarantine_folder}/{digest}"
         while os.path.lexists(place):
@@ -120,6 +121,11 @@ class Objects:
         except OSError:
             place = ""
         self._tell(Damage(digest, what, place))
+
+    def drop(self, digest: str) -> None:
+        """Remove an object; called within `Store.clearing`. Raises OSError."""
+        files.remove(self.path(digest))
+        self.verified.forget(digest)
 
     def put_file(self, path: str, name: str) -> tuple[str, int]:
         """Take a file over: digest and size.
@@ -235,7 +241,7 @@ class Objects:
             message = f"the object {digest[:12]} cannot be read: {reason}"
             raise StoreError(message, _MADE_AGAIN) from error
         if (tree_digest(body) if tree else digest_bytes("file", body)) != digest:
-            self.put_away(digest, f"the object {digest[:12]} holds other bytes than it did")
+            self.put_away(digest)
             raise StoreError(f"the object {digest[:12]} is damaged", _MADE_AGAIN)
         if info.st_mtime_ns == MTIME and not self.verified.matches(digest, info):
             self.verified.add(digest, info)
@@ -304,7 +310,7 @@ class Objects:
         except FileNotFoundError:
             raise _damaged(digest) from None
         if digest_bytes("file", body) != digest:
-            self.put_away(digest, f"the object {digest[:12]} holds other bytes than it did")
+            self.put_away(digest)
             raise _damaged(digest)
         handle = files.create(target)
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from edgepipe.store import files
 from edgepipe.store.model import Damage, Record, pack_record, unpack_record
@@ -48,6 +48,24 @@ class Records:
             if abs(now - os.stat(path).st_mtime) > _USED_SECONDS:
                 os.utime(path, (now, now))
         return record
+
+    def peek(self, key: str) -> Record | None:
+        """The record of a key for looking at: it does not count as used; damage is not said."""
+        with contextlib.suppress(OSError, ValueError):
+            record = unpack_record(files.read(self.path(key)))
+            return record if record and record.key == key else None
+        return None
+
+    def used(self, key: str) -> float:
+        """When a record was used last, to the hour, in seconds since the epoch; 0 without one."""
+        try:
+            return os.stat(self.path(key)).st_mtime
+        except OSError:
+            return 0.0
+
+    def keys(self) -> Iterator[str]:
+        """The keys of all records, in order."""
+        return (key for key, _ in files.shards(self.table))
 
     def put(self, record: Record) -> None:
         """Write a record, by one rename. Raises OSError."""

@@ -87,7 +87,7 @@ class Team:
 
     def nothing_came(self, digest: str = "") -> None:
         """No record, no half file, and none that is not what its name says."""
-        assert list(self.theirs.keys()) == []
+        assert list(self.theirs.records.keys()) == []
         for path in self.theirs.root.rglob("*"):
             if path.is_file():
                 name = path.parent.name + path.name
@@ -493,7 +493,7 @@ store = Store(Path(sys.argv[1]))
 remote = Remote.open(Project(Path(sys.argv[1]), (), store.root, remote={"url": sys.argv[2],
                      "endpoint": sys.argv[3]}))
 print("ready", flush=True)
-remote.push([store.record(key) for key in store.keys()], store)
+remote.push([store.record(key) for key in store.records.keys()], store)
 print("done", remote.warnings, flush=True)
 """
 
@@ -650,8 +650,9 @@ def test_a_remote_that_does_not_behave(
         with within(5):
             one.offer(result(team.mine, "a"), team.mine)
             assert one.flush(30) == (protocol == "s3")
-    # All 16 that were under way at once, a few times each at most.
-    assert len(asked) <= 64
+    # Of 200: the 16 that were under way at once, four times each at most, and few that came after
+    # the first of these had failed.
+    assert len(asked) <= 100
     given_up = [text for text in told if "is not asked any more" in text]
     assert len(given_up) == 1
     assert given_up[0].endswith("; going on without it")
@@ -703,7 +704,7 @@ def test_a_server_that_vanishes_in_the_middle(team: Team) -> None:
             found = one.fetch_many([r.key for r in records], team.theirs)
     # 30 records, 30 trees, then some of the files.
     assert 0 < len(found) <= 15
-    assert sorted(found) == list(team.theirs.keys())
+    assert sorted(found) == list(team.theirs.records.keys())
     for record in found.values():
         assert content(team.theirs, record, team.root / record.key)
     assert [text for text in one.warnings if "going on without it" in text]
@@ -804,9 +805,9 @@ def test_uploads_that_fail_leave_reading_alone(team: Team, how: Callable[[Asked]
 def test_the_end_of_a_run_does_not_wait_for_ever(team: Team) -> None:
     """Uploads that hang keep neither flush nor the process."""
     code = PUSH.replace(
-        "remote.push([store.record(key) for key in store.keys()], store)",
+        "remote.push([store.record(key) for key in store.records.keys()], store)",
         """
-for key in store.keys():
+for key in store.records.keys():
     remote.offer(store.record(key), store)
 import time
 began = time.monotonic()

@@ -11,6 +11,7 @@ from projects import Folder
 from storing import contents, files_of, flip, objects, publish, put, records, wrong_names
 
 from edgepipe.errors import StoreError
+from edgepipe.publishing import metrics_of
 from edgepipe.store import Store
 
 FILES = {"a": b"one", "deep/b": bytes(100_000), "metrics.json": b'{"a": 1}'}
@@ -58,7 +59,9 @@ def test_a_flipped_bit_is_noticed_by_whoever_uses_the_object(store: Store, use: 
             flip(path, 5)
     folder = store.staging() / "in"
     with pytest.raises(StoreError, match="damaged"):
-        store.metrics(tree.digest) if use == "metrics" else getattr(store, use)(tree.digest, folder)
+        metrics_of(store, tree.digest) if use == "metrics" else getattr(store, use)(
+            tree.digest, folder
+        )
     assert len(store.damages) == len(quarantined(store)) == 1
 
 
@@ -141,7 +144,7 @@ def test_linking_and_removing_links_needs_no_new_hashing(store: Store) -> None:
     again = Store(store.root)
     for path in objects(store.root):
         digest = path.parent.name + path.name
-        assert again._objects.verified.matches(digest, path.stat())
+        assert again.objects.verified.matches(digest, path.stat())
 
 
 def test_what_the_user_gets_cannot_hurt_the_cache(store: Store, tmp_path: Path) -> None:
