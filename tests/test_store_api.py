@@ -52,7 +52,7 @@ def test_a_fetched_object_is_adopted_only_if_it_is_what_it_should_be(
 
 @pytest.mark.parametrize("name", ["", "..", "../../etc/passwd", "ab", "AB" * 32, "g" * 64])
 def test_what_is_no_digest_leads_nowhere(store: Store, name: str) -> None:
-    for action in (store.object_path, store.tree, store.get_json, store.used):
+    for action in (store.object_path, store.tree, store.get_json):
         with pytest.raises(StoreError, match="is no digest"):
             action(name)
     assert not store.has(name)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgepipe import noop
 from edgepipe.cli._common import Compiled
+from edgepipe.errors import StoreError
 from edgepipe.results import RunResult
 
 if TYPE_CHECKING:
@@ -50,17 +51,22 @@ def remember(
     from edgepipe import witness
 
     planner, runs = compiled.planner, str(compiled.project.runs.absolute())
-    if len(records) == len(result.nodes) and planner.store.root == compiled.project.cache:
-        objects = map(str, witness.objects(planner, records, folder))
-        noop.remember(
-            question,
-            *answer,
-            files={str(path.absolute()) for path in witness.files(planner)},
-            folders={**names, runs: noop.names_in(runs)},
-            objects={hold(compiled, result), *objects},
-            staging=planner.store.staging_root,
-            since_ns=since_ns,
-        )
+    if len(records) < len(result.nodes) or planner.store.root != compiled.project.cache:
+        return
+    try:
+        objects = {str(path) for path in witness.objects(planner, records, folder)}
+    except StoreError:
+        # Somebody else removed it since.
+        return
+    noop.remember(
+        question,
+        *answer,
+        files={str(path.absolute()) for path in witness.files(planner)},
+        folders={**names, runs: noop.names_in(runs)},
+        objects={hold(compiled, result), *objects},
+        staging=planner.store.staging_root,
+        since_ns=since_ns,
+    )
 
 
 def hold(compiled: Compiled, result: RunResult) -> str:
