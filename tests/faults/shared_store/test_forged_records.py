@@ -1,0 +1,186 @@
+"""Records that are forged or wrong: refused, with the reason."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from remotes import TEAM_KEY, key, result
+from teams import Team, forge, write
+
+from edgepipe.digest import canonical
+from edgepipe.signing import Signer
+from edgepipe.store import Record
+
+
+@pytest.fixture
+def signed(team: Team, monkeypatch: pytest.MonkeyPatch) -> tuple[Record, Record]:
+    """Two signed results on the remote; this process has the key."""
+    monkeypatch.setenv("EDGEPIPE_SIGNING_KEY", TEAM_KEY)
+    records = (
+        result(team.mine, "good", out={"model": b"good"}),
+        result(team.mine, "bad", out={"model": b"bad"}),
+    )
+    assert set(team.remote().push(records, team.mine).values()) == {"uploaded"}
+    return records
+
+
+def refused(team: Team, record: Record, reason: str) -> None:
+    one = team.remote()
+    assert one.fetch(record.key, team.theirs) is None
+    (warning,) = one.warnings
+    assert f"a record on the remote was refused: {reason} (key {record.key[:12]}" in warning
+    assert one.traffic.objects_down == 0
+    team.nothing_came()
+    # Who makes the result anew puts a good record in its place.
+    one.offer(record, team.mine)
+    assert one.flush(20) == 0
+    assert team.remote().fetch(record.key, team.theirs) == record
+
+
+def test_a_key_that_is_pointed_at_another_valid_object(
+    team: Team, signed: tuple[Record, Record]
+) -> None:
+    good, bad = signed
+    envelope = json.loads(team.record_path(good).read_bytes())
+    envelope["record"]["outputs"] = asdict(bad)["outputs"]
+    write(team.record_path(good), canonical(envelope))
+    refused(team, good, "its signature is wrong")
+
+
+def test_a_valid_record_under_another_key(team: Team, signed: tuple[Record, Record]) -> None:
+    good, bad = signed
+    write(team.record_path(good), team.record_path(bad).read_bytes())
+    refused(team, good, "it is the record of another key")
+
+
+def test_a_record_whose_key_was_changed_with_it(team: Team, signed: tuple[Record, Record]) -> None:
+    good, bad = signed
+    envelope = json.loads(team.record_path(bad).read_bytes())
+    envelope["record"]["key"] = good.key
+    write(team.record_path(good), canonical(envelope))
+    refused(team, good, "its signature is wrong")
+
+
+@pytest.mark.parametrize("field", ["metrics", "seconds", "kind", "made_of", "manifests"])
+def test_a_record_of_which_one_field_was_changed(
+    team: Team, signed: tuple[Record, Record], field: str
+) -> None:
+    good, _ = signed
+    value = {
+        "metrics": {"accuracy": 0.99},
+        "seconds": 1.25,
+        "kind": "other",
+        "made_of": {},
+        "manifests": {"code": key("x")},
+    }[field]
+    envelope = json.loads(team.record_path(good).read_bytes())
+    envelope["record"][field] = value
+    write(team.record_path(good), canonical(envelope))
+    refused(team, good, "its signature is wrong")
+
+
+@pytest.mark.parametrize("missing", [None, "gone"])
+def test_a_signature_that_was_taken_away(
+    team: Team, signed: tuple[Record, Record], missing: str | None
+) -> None:
+    good, _ = signed
+    forge(team, good)
+    if missing:
+        envelope = json.loads(team.record_path(good).read_bytes())
+        del envelope["hmac-sha256"]
+        write(team.record_path(good), canonical(envelope))
+    refused(team, good, "it is not signed")
+
+
+@pytest.mark.parametrize("signature", ["", "0" * 64, 7, ["x"], {}, True, "é", "\ud800"])
+def test_a_signature_that_is_none(
+    team: Team, signed: tuple[Record, Record], signature: object
+) -> None:
+    good, _ = signed
+    forge(team, good, **{"hmac-sha256": signature})
+    refused(team, good, "its signature is wrong")
+
+
+def test_a_signature_by_another_key(team: Team, signed: tuple[Record, Record]) -> None:
+    good, _ = signed
+    forge(team, good, Signer((b"a-key-that-somebody-made-up",)))
+    refused(team, good, "its signature is wrong")
+
+
+def test_a_downgrade_to_another_format(team: Team, signed: tuple[Record, Record]) -> None:
+    good, _ = signed
+    for number in (0, 2, "1", True, None):
+        forge(team, good, edgepipe=number)
+        one = team.remote()
+        assert one.fetch(good.key, team.theirs) is None
+        assert "results of another version of edgepipe" in one.warnings[0]
+        team.nothing_came()
+        # It may be of use to others: it stays.
+        assert one.push([good], team.mine) == {good.key: "there"}
+
+
+def test_without_a_key_a_record_of_another_key_is_refused_too(team: Team) -> None:
+    good, bad = result(team.mine, "good"), result(team.mine, "bad")
+    team.remote().push([good, bad], team.mine)
+    write(team.record_path(good), team.record_path(bad).read_bytes())
+    refused(team, good, "it is the record of another key")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"unknown": 1},
+        {"seconds": "1"},
+        {"seconds": 10**400},
+        {"metrics": {"accuracy": True}},
+        {"metrics": [1]},
+        {"peak_memory": -1},
+        {"kind": "\x1b[2J"},
+        {"outputs": {"out": {"type": "Folder", "tree": key("x")}}},
+        {"outputs": []},
+        {"made_of": None},
+        {"manifests": {"code": "../../x"}},
+    ],
+)
+def test_a_record_with_fields_that_cannot_be(team: Team, change: dict[str, Any]) -> None:
+    record = result(team.mine, "a")
+    envelope = {"edgepipe": 1, "record": {**asdict(record), **change}, "hmac-sha256": None}
+    write(team.record_path(record), json.dumps(envelope).encode())
+    refused(team, record, "its fields are not those of a record")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>Please log in</html>",
+        b"[]",
+        b"7",
+        b"null",
+        b"{}",
+        b'{"record": 1}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"edgepipe": 1, "record": {"x": NaN}}',
+        b'{"edgepipe": 1, "record": ' + b"9" * 10_000 + b"}",
+    ],
+    ids=range(11),
+)
+def test_what_is_no_record_is_refused(team: Team, body: bytes) -> None:
+    record = result(team.mine, "a")
+    write(team.record_path(record), body)
+    one = team.remote()
+    assert one.fetch(record.key, team.theirs) is None
+    assert "a record on the remote was refused: it " in one.warnings[0]
+    team.nothing_came()
+
+
+def test_a_record_without_end_is_not_read(team: Team) -> None:
+    record = result(team.mine, "a")
+    write(team.record_path(record), b" " * (5 << 20))
+    one = team.remote()
+    assert one.fetch(record.key, team.theirs) is None
+    assert "it has more than 4194304 bytes" in one.warnings[0]
