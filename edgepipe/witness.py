@@ -62,7 +62,7 @@ def folders(planner: Planner) -> Iterator[Path]:
 def objects(planner: Planner, records: Iterable[Record], run: Path) -> Iterator[Path]:
     """Files of the cache, of the project's state, and of the run whose results are shown again."""
     store = planner.store
-    yield from (run / "run.json", planner.files.path, planner.last.path)
+    yield from (run / "run.json", run / "report.html", planner.files.path, planner.last.path)
     for record in records:
         yield store.record_path(record.key)
         for output in record.outputs.values():
