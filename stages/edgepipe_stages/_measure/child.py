@@ -21,6 +21,7 @@ from typing import Any
 
 from edgepipe.errors import EdgepipeError
 from edgepipe.usercode import import_user_object
+from edgepipe_stages._agreement import check_classes, check_finite, count_not_finite
 from edgepipe_stages._artifacts import ImageDataset, Model, Split
 from edgepipe_stages._measure.machine import (
     busy_seconds,
@@ -107,14 +108,17 @@ def measure(request: Request) -> Response:
     """Measure in this process, which it pins for good.
 
     Raises:
-        StageError: the runtime refuses the model, or the images do not fit it.
+        StageError: the runtime refuses the model, images or classes do not fit it, or its scores
+            are no numbers.
     """
     allowed = os.sched_getaffinity(0)
     model = Path(request.model)
     # Before this thread is pinned: libraries count the processors that they may use only once.
     runtime_class = runtime_of(model)
-    test = ImageDataset.load_test(Path(request.data))
-    image = Model.interface(model).normalize(test.images[:1])
+    interface, data = Model.interface(model), Path(request.data)
+    check_classes(interface, ImageDataset.interface(data))
+    test = ImageDataset.load_test(data)
+    image = interface.normalize(test.images[:1])
 
     def user_object(reference: str) -> Any:
         return import_user_object(reference, Path(request.project))
@@ -172,9 +176,10 @@ def _repeat(step: Callable[[], object], calls: int, least: float, most: float) -
 
 
 def _thorough(runtime: Runtime, model: Path, test: Split) -> dict[str, Any]:
-    found = scores(runtime, model, test.images).argmax(axis=1)
+    found = scores(runtime, model, test.images)
+    check_finite(count_not_finite(found), len(test))
     macs, parameters = runtime.macs_and_parameters()
-    accuracy = float((found == test.labels).mean())
+    accuracy = float((found.argmax(axis=1) == test.labels).mean())
     return {"accuracy": accuracy, "macs": macs, "parameters": parameters}
 
 

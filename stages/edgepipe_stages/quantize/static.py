@@ -58,11 +58,14 @@ class QuantizeStatic(Stage):
             )
 
     def run(self, ctx: Context) -> None:
+        from edgepipe_stages._agreement import check_classes
         from edgepipe_stages._calibration import calibration_split
         from edgepipe_stages._onnx_quantization import save_quantized, static
 
         source = ctx.input("model")
         data: Dataset = ctx.input("data")
+        interface = OnnxModel.interface(source)
+        check_classes(interface, data.interface)
         split = calibration_split(data, self.samples, ctx.seed)
         if len(split) < self.samples:
             ctx.warn(f"only {len(split)} calibration images: the train split has no more")
@@ -71,7 +74,7 @@ class QuantizeStatic(Stage):
             source / "model.onnx",
             ctx.output("model") / "model.onnx",
             ctx.scratch,
-            OnnxModel.interface(source).normalize(split.images),
+            interface.normalize(split.images),
             signed=self.activations == "s8",
             per_channel=self.per_channel,
             symmetric=self.symmetric,
