@@ -77,6 +77,24 @@ def test_one_level_is_split_in_each_class(run_stage: RunStage, tmp_path: Path) -
     assert len(rows) == 15
 
 
+def test_what_is_not_used_is_said(run_stage: RunStage, tmp_path: Path) -> None:
+    for name, count in {"Train": 4, "valid": 2, "extra": 1}.items():
+        fill(tmp_path / name, count=count)
+    (tmp_path / "cover.png").write_bytes(encode((1, 2, 3)))
+    ran = run_stage(ImageFolder, {"path": str(tmp_path), "image_size": 8})
+    data: Dataset = ran.load("data")
+    assert (len(data.train), len(data.test)) == (12, 6)
+    said = {kind: [] for kind in ("warning", "log")}
+    for kind, event in ran.events:
+        if kind in said:
+            said[kind].append(event["message"])
+    assert said["warning"] == [
+        "the folder 'extra' is not used, with 3 images",
+        "1 image lies in no class's folder, as cover.png",
+    ]
+    assert "test split: the folder 'valid'" in said["log"]
+
+
 def test_a_zip_gives_what_its_folder_gives(run_stage: RunStage, tmp_path: Path) -> None:
     root = fill(tmp_path / "folder" / "photos" / "train", count=3).parent
     fill(root / "test", count=1)
@@ -97,7 +115,7 @@ def test_a_zip_gives_what_its_folder_gives(run_stage: RunStage, tmp_path: Path) 
 def test_classes_and_limits_choose(run_stage: RunStage, tmp_path: Path) -> None:
     root = fill(tmp_path, count=6)
     data = load(run_stage, root, classes=["red", "blue"], limit_per_class=4, test_fraction=0.5)
-    assert data.interface.classes == ("blue", "red")
+    assert data.interface.classes == ("red", "blue")
     assert (len(data.train), len(data.test)) == (4, 4)
     message, hint = fails(run_stage, root, classes=["red", "bleu"])
     assert message.endswith("has no class 'bleu'")
@@ -204,7 +222,7 @@ def test_different_classes_in_train_and_test(run_stage: RunStage, tmp_path: Path
     assert message == (
         "train and test hold different classes: 'green' only in train, 'pink' only in test"
     )
-    assert load(run_stage, tmp_path, classes=["red", "blue"]).interface.classes == ("blue", "red")
+    assert load(run_stage, tmp_path, classes=["red", "blue"]).interface.classes == ("red", "blue")
 
 
 DAMAGE = {
