@@ -159,6 +159,9 @@ def test_kinds_of_images(run_stage: RunStage, tmp_path: Path, channels: int) -> 
         "palette.gif": gray.convert("P"),
         "cmyk.jpg": gray.convert("CMYK"),
         "sixteen.png": Image.fromarray(np.full((10, 10), 100 * 257, np.uint16)),
+        "floats.tif": Image.fromarray(np.full((10, 10), 100 / 255, np.float32)),
+        "sixteen.tif": Image.fromarray(np.full((10, 10), 100 * 257, np.uint16)),
+        "sixteen.pgm": Image.fromarray(np.full((10, 10), 100 * 257, np.int32)),
         "bits.bmp": Image.new("1", (10, 10), 1),
         "photo.webp": gray.convert("RGB"),
         "see_through.png": see_through,
@@ -175,6 +178,27 @@ def test_kinds_of_images(run_stage: RunStage, tmp_path: Path, channels: int) -> 
     white = (images == 255).all((1, 2, 3))
     assert white.sum() == 2 * 2 * 2
     assert (abs(images[~white].astype(int) - 100) <= 2).all()
+
+
+@pytest.mark.parametrize(
+    ("pixels", "said"),
+    [
+        (np.linspace(0, 255, 64, dtype=np.float32), "floats from 0 to 255, not from 0 to 1"),
+        (np.linspace(-1, 1, 64, dtype=np.float32), "floats from -1 to 1, not from 0 to 1"),
+        (np.full(64, np.nan, np.float32), "floats from nan to nan"),
+        (np.arange(64, dtype=np.int32), "nothing says which is white"),
+        (np.arange(64, dtype=np.int32) - 32, "nothing says which is white"),
+    ],
+)
+def test_pixels_of_no_known_range(
+    run_stage: RunStage, tmp_path: Path, pixels: np.ndarray, said: str
+) -> None:
+    fill(tmp_path)
+    Image.fromarray(pixels.reshape(8, 8)).save(tmp_path / "blue" / "x.tif")
+    message, _ = fails(run_stage, tmp_path)
+    assert message.startswith("blue/x.tif: ")
+    assert said in message
+    assert len(load(run_stage, tmp_path, on_corrupt="skip").train) == 12
 
 
 def test_photographs_are_turned_upright(run_stage: RunStage, tmp_path: Path) -> None:
