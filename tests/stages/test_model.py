@@ -22,6 +22,7 @@ from edgepipe_stages._torch_model import load_model
 from edgepipe_stages.data.digits import Digits
 from edgepipe_stages.model.checkpoint import Checkpoint
 from edgepipe_stages.model.python import PythonModel
+from edgepipe_stages.train.classifier import TrainClassifier
 
 SOURCE = """
 import torch
@@ -49,6 +50,21 @@ def for_other_images(num_classes):
 
 def in_double(num_classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(240, num_classes)).double()
+
+class Flat(nn.Module):
+    # For one image only: what `flat` gives has another shape, or none, for two.
+    def __init__(self, num_classes, rows=1):
+        super().__init__()
+        self.rows, self.last = rows, nn.Linear(240 if rows else 1, num_classes)
+
+    def forward(self, x):
+        return self.last(x.reshape(1, -1) if self.rows else x.mean().reshape(1, 1))
+
+def same_for_all(num_classes): return Flat(num_classes, rows=0)
+
+def lazy(num_classes):
+    return nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.Flatten(),
+                         nn.LazyLinear(num_classes))
 
 def too_few(): return nn.Sequential(nn.Flatten(), nn.LazyLinear(3))
 """
@@ -97,6 +113,18 @@ def test_the_users_class_for_a_stated_interface(run_stage: RunStage, project: Pa
     assert load(ran, project)(torch.zeros(1, 1, 12, 20)).shape == (1, 3)
 
 
+def test_lazy_layers_can_be_read_again(run_stage: RunStage, project: Path, digits: Path) -> None:
+    ran = run_stage(PythonModel, {"code": "mynets.py:lazy"}, project=project, data=digits)
+    trained = run_stage(
+        TrainClassifier,
+        {"epochs": 1},
+        project=project,
+        data=digits,
+        init=ran.outputs["model"],
+    )
+    assert load(trained, project)(torch.zeros(2, 1, 16, 16)).shape == (2, 10)
+
+
 @pytest.mark.parametrize("kind", ["safetensors", "pt", "nested", "parallel", "compiled"])
 def test_weights_in_the_ways_that_people_save_them(
     run_stage: RunStage, project: Path, tmp_path: Path, kind: str
@@ -126,6 +154,8 @@ def test_weights_in_the_ways_that_people_save_them(
         ("two_outputs", "the network gives tuple for one image, not (1, 3)"),
         ("in_double", "the network's '1.weight' is float64, but images come as float32"),
         ("for_other_images", "the network does not run on an image of (1, 12, 20)"),
+        ("Flat", "the network runs on one image, but not on two at once: mat1 and mat2"),
+        ("same_for_all", "the network gives (1, 3) for two images, not (2, 3)"),
         ("Nut", "mynets.py has no 'Nut'"),
     ],
 )
