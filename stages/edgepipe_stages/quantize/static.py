@@ -70,7 +70,7 @@ class QuantizeStatic(Stage):
         if len(split) < self.samples:
             ctx.warn(f"only {len(split)} calibration images: the train split has no more")
         ctx.save("calibration", (split, data.interface))
-        static(
+        whole = static(
             source / "model.onnx",
             ctx.output("model") / "model.onnx",
             ctx.scratch,
@@ -82,4 +82,9 @@ class QuantizeStatic(Stage):
             method=self.method,
             progress=ctx.progress,
         )
+        if whole:
+            ctx.log(
+                "one scale a weight, not one a channel, in grouped transposed convolutions:"
+                f" {', '.join(whole)}"
+            )
         save_quantized(ctx, "int8", calibration_images=len(split))
