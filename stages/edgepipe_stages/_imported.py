@@ -62,14 +62,26 @@ def the_interface(interface: Input | None, ctx: Context) -> Interface:
 def save_checked(
     ctx: Context, module: nn.Module, architecture: Architecture, interface: Interface
 ) -> None:
-    """Write the output ``model`` of a network that gives one row of scores for each image.
+    """Write the output ``model``.
 
     Raises:
-        StageError: the network does not run, or gives something else.
+        StageError: see `check_network`.
+    """
+    from edgepipe_stages._torch_model import save_model
+
+    check_network(module, interface)
+    description = {"interface": interface.as_json(), "architecture": architecture.model_dump()}
+    save_model(ctx.output("model"), module, description)
+    TorchModel.check(ctx.output("model"))
+
+
+def check_network(module: nn.Module, interface: Interface) -> None:
+    """That a network gives one row of scores for each image; it is in evaluation mode then.
+
+    Raises:
+        StageError: it does not run, or gives something else.
     """
     import torch
-
-    from edgepipe_stages._torch_model import save_model
 
     module.eval()
     for name, parameter in module.named_parameters():
@@ -103,9 +115,6 @@ def save_checked(
         raise StageError(
             f"the network gives {scores} for two images, not (2, {len(interface.classes)})", hint
         )
-    description = {"interface": interface.as_json(), "architecture": architecture.model_dump()}
-    save_model(ctx.output("model"), module, description)
-    TorchModel.check(ctx.output("model"))
 
 
 def _run(module: nn.Module, images: Tensor) -> tuple[int, ...] | str:
