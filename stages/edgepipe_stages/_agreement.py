@@ -18,12 +18,13 @@ def check_classes(model: Interface, data: Interface) -> None:
     """That a model's scores stand for the classes that a data set's labels name.
 
     Classes that are called 0, 1, 2 … are those of data without names: only their number counts.
+    Of a model without names, `check_scores` counts the scores.
 
     Raises:
         StageError: other classes, or the same in another order.
     """
     own, other = model.classes, data.classes
-    if own == other or (len(own) == len(other) and (_nameless(own) or _nameless(other))):
+    if not own or own == other or (len(own) == len(other) and (_nameless(own) or _nameless(other))):
         return
     if sorted(own) == sorted(other):
         differ = "has the model's classes in another order"
@@ -31,9 +32,23 @@ def check_classes(model: Interface, data: Interface) -> None:
         differ = "has other classes than the model"
     raise StageError(
         f"the data {differ}: {_listed(other)}, the model {_listed(own)}",
-        "give the data stage 'classes', the model's in the model's order, or train the model for"
-        " this data: connect it to 'init' of train.classifier",
+        "bring the data to the model's classes, in their order: 'classes' of the data stage, and the"
+        " labels of data.python; or train the model for this data, as 'init' of train.classifier",
     )
+
+
+def check_scores(scores: NDArray[np.float32], data: Interface) -> None:
+    """That there is one score for each class of a data set.
+
+    Raises:
+        StageError: more, fewer, or something else than one row an image.
+    """
+    if scores.shape[1:] != (len(data.classes),):
+        given = " × ".join(map(str, scores.shape[1:]))
+        raise StageError(
+            f"the model gives {given} scores an image, and the data has {len(data.classes)} classes",
+            "connect a model that was trained for this data",
+        )
 
 
 def count_not_finite(scores: NDArray[np.float32]) -> int:

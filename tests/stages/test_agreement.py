@@ -12,7 +12,7 @@ from edge_models import interface, save_noise, save_onnx
 from torch import nn
 
 from edgepipe.stage import Stage, StageError
-from edgepipe_stages import Dataset, ImageDataset, Interface, TorchModel
+from edgepipe_stages import Dataset, ImageDataset, Interface, OnnxModel, TorchModel
 from edgepipe_stages._agreement import check_classes
 from edgepipe_stages._torch_model import build, save_model
 from edgepipe_stages.benchmark.onnxruntime import BenchmarkOnnxRuntime
@@ -105,7 +105,7 @@ def test_calibration_images_of_other_classes_are_refused(
     other = save_data(tmp_path / "data", ("a", "b", "c", "d"))
     flat = save_onnx(tmp_path / "onnx", nn.Sequential(nn.Flatten(), nn.Linear(64, 4)), SHAPE)
     described = {"interface": ImageDataset.interface(other).as_json()}
-    TorchModel.save(flat, described)
+    OnnxModel.save(flat, described)
     images = run_stage(QuantizeStatic, {"samples": 8}, model=flat, data=other)
     with pytest.raises(StageError, match="other classes than the model"):
         run_stage(
@@ -125,6 +125,16 @@ def test_numbers_stand_for_any_names() -> None:
     check_classes(named("0", "1"), named("cat", "dog"))
     with pytest.raises(StageError):
         check_classes(named("cat", "dog"), named("1", "0"))
+
+
+@pytest.mark.parametrize("classes", [(), ("class0", "class1", "class2", "class3")])
+def test_scores_are_counted(run_stage: RunStage, tmp_path: Path, classes: tuple[str, ...]) -> None:
+    six = nn.Sequential(nn.Flatten(), nn.Linear(64, 6))
+    model = save_onnx(tmp_path / "model", six, SHAPE)
+    OnnxModel.save(model, {"interface": named(*classes).as_json()})
+    data = save_noise(tmp_path / "data", SHAPE)
+    with pytest.raises(StageError, match="gives 6 scores an image, and the data has 4 classes"):
+        run_stage(BenchmarkOnnxRuntime, SHORT, model=model, data=data)
 
 
 def test_training_says_that_the_order_changes(run_stage: RunStage, tmp_path: Path) -> None:

@@ -58,7 +58,12 @@ class Parity(Stage):
     def run(self, ctx: Context) -> None:
         from dataclasses import asdict
 
-        from edgepipe_stages._agreement import check_classes, check_finite, count_not_finite
+        from edgepipe_stages._agreement import (
+            check_classes,
+            check_finite,
+            check_scores,
+            count_not_finite,
+        )
         from edgepipe_stages._calibration import stratified
         from edgepipe_stages._parity.bounds import Bounds, violations
         from edgepipe_stages._parity.distance import distance
@@ -81,6 +86,7 @@ class Parity(Stage):
                 f" {own.shape[1]}",
                 "connect the model that was made from this reference",
             )
+        check_scores(own, data.interface)
         check_finite(count_not_finite(reference), len(split), "the PyTorch model")
         found = distance(reference, own, split.labels)
         precision = self._precision(paths[1])
