@@ -42,7 +42,7 @@ class ImageFolder(Stage):
         None, ge=1, description="keep at most so many images of each class folder; default: all"
     )
     test_fraction: float = Field(
-        0.2, ge=0.01, le=0.9, description="of each class, where there is no folder 'test'"
+        0.2, ge=0.01, le=0.9, description="of each class, where there is no folder 'test' or 'val'"
     )
     on_corrupt: Literal["error", "skip"] = Field(
         "error", description="what to do with a file that is no valid image"
