@@ -126,11 +126,15 @@ def test_tensors_that_are_no_plain_numbers_are_named(
     assert caught.value.problems[0].hint == said
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_without_finite_values_are_refused(value: float) -> None:
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e5m2],
+)
+def test_weights_without_finite_values_are_refused(value: float, dtype: torch.dtype) -> None:
     module = _zoo.create("resnet8", classes=5, unstrided=2)
     tensors = module.state_dict()
-    tensors["fc.bias"] = torch.tensor([1, value, 0, value, 0]).half()
+    tensors["fc.bias"] = torch.tensor([1, value, 0, value, 0], dtype=dtype)
     with pytest.raises(StageError, match="hold NaN or infinity, in 1 of ") as caught:
         load_weights(module, tensors)
     assert caught.value.problems[0].hint == "fc.bias: 2 of 5"
