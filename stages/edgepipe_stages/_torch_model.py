@@ -19,6 +19,7 @@ import os
 import random
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,8 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Copy weights into a module, all of them and no others.
 
     Raises:
-        StageError: names the tensors that are missing, unexpected, or of another shape.
+        StageError: names the tensors that are missing, unexpected, of another shape, no floating
+            numbers where the module has such, or parameters with NaN or infinity in them.
     """
     own = module.state_dict()
     wrong = [f"{name} is missing" for name in own if name not in tensors]
@@ -136,14 +138,58 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         for name in own
         if name in tensors and own[name].shape != tensors[name].shape
     ]
+    wrong += [
+        f"{name}: {kind}"
+        for name in own
+        if name in tensors and (kind := _other_kind(own[name], tensors[name]))
+    ]
     if wrong:
-        more = f"\nand {len(wrong) - 10} more" if len(wrong) > 10 else ""
         raise StageError(
             f"the weights do not fit the model: {len(wrong)} of {len(own | dict(tensors))} tensors"
             " differ",
-            "\n".join(wrong[:10]) + more,
+            _first(wrong),
+        )
+    # Masks of attention are buffers that hold infinity rightly.
+    floats = [name for name, part in module.named_parameters() if part.is_floating_point()]
+    lines = [
+        f"{name}: {int((~tensors[name].float().isfinite()).sum())} of {own[name].numel()}"
+        for name in floats
+        if not _is_finite(tensors[name])
+    ]
+    if lines:
+        raise StageError(
+            f"the weights hold NaN or infinity, in {len(lines)} of {len(floats)} parameters: the"
+            " training that they come from diverged, or the file is damaged",
+            _first(lines),
         )
     module.load_state_dict(tensors)
+
+
+def _other_kind(own: Tensor, found: Tensor) -> str:
+    """Why a tensor's values cannot be copied as they are; empty if they can."""
+    if found.is_meta:
+        return "it has no values, only a shape (device 'meta')"
+    if found.layout != torch.strided:
+        return "it is sparse: save it with .to_dense()"
+    if own.is_floating_point() and not found.is_floating_point():
+        kinds = (str(tensor.dtype).removeprefix("torch.") for tensor in (own, found))
+        return "{} expected, {} found".format(*kinds)
+    return ""
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    if not tensor.numel():
+        return True
+    if tensor.element_size() == 1:  # for float8 torch has next to no functions
+        tensor = tensor.float()
+    # NaN is the least and the largest where there is one. isfinite() takes as much memory as the
+    # tensor itself, and a benchmark measures the memory that opening a model takes.
+    return all(map(isfinite, map(float, tensor.aminmax())))
+
+
+def _first(lines: list[str]) -> str:
+    more = f"\nand {len(lines) - 10} more" if len(lines) > 10 else ""
+    return "\n".join(lines[:10]) + more
 
 
 def resizings(module: nn.Module, reference: nn.Module) -> dict[str, dict[str, Any]]:

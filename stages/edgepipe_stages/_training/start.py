@@ -80,6 +80,8 @@ def starting_point(
             f"a pruned model of {len(own.classes)} classes cannot learn {len(data.classes)} others",
             "train it for the new classes first, then prune it",
         )
+    if sorted(own.classes) == sorted(data.classes):
+        ctx.warn("'init' has the data's classes in another order, which its last layer unlearns")
     interface = replace(own, classes=data.classes)
     module = build(described["architecture"], interface, ctx.user_object)
     _copy_all_but_head(trained, module, own, interface)

@@ -39,6 +39,7 @@ class PruneMagnitude(FineTuning, Stage):
         yield from training_problems(self)
 
     def run(self, ctx: Context) -> None:
+        from edgepipe_stages._agreement import check_classes
         from edgepipe_stages._pruning.layers import output_layers
         from edgepipe_stages._pruning.weights import Mask
         from edgepipe_stages._torch_model import load_model, prepare_torch, save_model
@@ -52,6 +53,7 @@ class PruneMagnitude(FineTuning, Stage):
         data: Dataset = ctx.input("data")
         source = ctx.input("model")
         interface = TorchModel.interface(source)
+        check_classes(interface, data.interface)
         loss = fine_tuning_loss(ctx, interface, self)
         module = load_model(source, ctx.user_object)
         layout = choose_layout(module, interface)

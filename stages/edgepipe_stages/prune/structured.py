@@ -73,6 +73,7 @@ class PruneStructured(FineTuning, Stage):
         yield from training_problems(self)
 
     def run(self, ctx: Context) -> None:
+        from edgepipe_stages._agreement import check_classes
         from edgepipe_stages._macs import macs_and_params
         from edgepipe_stages._pruning.channels import ChannelPruner, accumulate_gradients
         from edgepipe_stages._torch_model import (
@@ -93,6 +94,7 @@ class PruneStructured(FineTuning, Stage):
         source = ctx.input("model")
         description = TorchModel.describe(source)
         interface = TorchModel.interface(source)
+        check_classes(interface, data.interface)
         loss = fine_tuning_loss(ctx, interface, self)
         module = load_model(source, ctx.user_object)
         layout = choose_layout(module, interface)
