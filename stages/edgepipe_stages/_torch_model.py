@@ -46,6 +46,10 @@ def prepare_torch(seed: int, threads: int) -> None:
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
+    # A plug-in that ran before in this process may have left others.
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+    torch.set_grad_enabled(True)
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
     # Filling fresh memory finds reads of it in somebody's kernel, and costs time in each.

@@ -28,8 +28,10 @@ _INPUT_TO_ATTRIBUTE = {
     },
 }
 _QUANTIZED = frozenset(
-    "QuantizeLinear DequantizeLinear QLinearConv QLinearMatMul"  # noqa: SIM905
-    " DynamicQuantizeLinear ConvInteger MatMulInteger".split()
+    {
+        *("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul"),
+        *("DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"),
+    }
 )
 
 
