@@ -99,8 +99,8 @@ def _splits(tops: dict[str, list[_Parts]], depth: int) -> dict[str, str]:
         raise StageError(
             f"the folder '{flat[0]}' is called like a split, but its images lie in no folders of"
             " classes",
-            f"put them into folders, as in {flat[0]}/CLASS/*.jpg; if it is a class, give it another"
-            " name",
+            f"put them into folders, as in {flat[0]}/CLASS/*.jpg; move the folder away if nobody"
+            " knows their classes, or give it another name if it is a class",
         )
     splits: dict[str, str] = {}
     for name in named:
