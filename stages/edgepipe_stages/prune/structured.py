@@ -74,6 +74,7 @@ class PruneStructured(FineTuning, Stage):
 
     def run(self, ctx: Context) -> None:
         from edgepipe_stages._macs import macs_and_params
+        from edgepipe_stages._plain_weights import make_plain, plain_weights
         from edgepipe_stages._pruning.channels import ChannelPruner, accumulate_gradients
         from edgepipe_stages._torch_model import (
             build,
@@ -95,6 +96,7 @@ class PruneStructured(FineTuning, Stage):
         interface = TorchModel.interface(source)
         loss = fine_tuning_loss(ctx, interface, self)
         module = load_model(source, ctx.user_object)
+        description |= plain_weights(module, description)
         layout = choose_layout(module, interface)
         train = Images.of(data.train, interface, layout)
         test = Images.of(data.test, interface, layout)
@@ -130,6 +132,7 @@ class PruneStructured(FineTuning, Stage):
             )
         accuracy, _ = evaluate(module, test)
         fresh = build(description["architecture"], interface, ctx.user_object)
+        make_plain(fresh, description.get("plain", ()))
         save_model(
             ctx.output("model"), module, {**description, "resized": resizings(module, fresh)}
         )
