@@ -20,8 +20,7 @@ def macs_and_params(module: nn.Module, interface: Interface) -> tuple[int, int]:
     Convolutions, linear and recurrent layers, matrix products and attention count; activations,
     norms and additions do not, as is the custom. Nor do operators that another library brings.
     """
-    parameter = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
-    image = torch.zeros(interface.shape, device=parameter.device, dtype=parameter.dtype)
+    image = blank_image(module, interface)
     training = module.training
     fused = torch.backends.mha.get_fastpath_enabled()
     module.eval()
@@ -34,6 +33,12 @@ def macs_and_params(module: nn.Module, interface: Interface) -> tuple[int, int]:
         torch.backends.mha.set_fastpath_enabled(fused)
         module.train(training)
     return counter.macs, sum(p.numel() for p in module.parameters())
+
+
+def blank_image(module: nn.Module, interface: Interface) -> Tensor:
+    """One image for the network, of zeros, of its parameters' type and on their device."""
+    parameter = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
+    return torch.zeros(interface.shape, device=parameter.device, dtype=parameter.dtype)
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]

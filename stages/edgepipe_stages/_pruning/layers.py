@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from edgepipe_stages import Interface
+from edgepipe_stages._macs import blank_image
 
 LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 """Layers with a weight that is multiplied: convolutions and linear layers."""
@@ -20,7 +21,7 @@ def output_layers(module: nn.Module, interface: Interface) -> list[nn.Module]:
         if isinstance(part, LAYERS)
     ]
     with torch.no_grad():
-        module.eval()(torch.zeros(interface.shape))
+        module.eval()(blank_image(module, interface))
     for hook in hooks:
         hook.remove()
     classes = len(interface.classes)

@@ -76,6 +76,7 @@ class PruneStructured(FineTuning, Stage):
         from edgepipe_stages._macs import macs_and_params
         from edgepipe_stages._plain_weights import make_plain, plain_weights
         from edgepipe_stages._pruning.channels import ChannelPruner, accumulate_gradients
+        from edgepipe_stages._pruning.search import listed
         from edgepipe_stages._torch_model import (
             build,
             load_model,
@@ -123,6 +124,11 @@ class PruneStructured(FineTuning, Stage):
                 settings = self.model_copy(update={"epochs": epochs})
                 name = f"fine-tuning {step}"
                 histories.append(fit(ctx, module, train, settings, loss=loss, name=name))
+        if pruner.left_alone:
+            ctx.warn(
+                "channels that cannot be followed through the network stay: those of"
+                f" {listed(pruner.left_alone)}, and of layers that are added to them"
+            )
         macs, parameters = macs_and_params(module, interface)
         if macs >= macs_before:
             raise StageError(
