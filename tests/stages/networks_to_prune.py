@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor, nn
 
@@ -127,4 +129,48 @@ class Padded(nn.Module):
         x = self.stem(x).relu()
         x = self.wider(x) + nn.functional.pad(x, (0, 0, 0, 0, 4, 4))
         scores: Tensor = self.head(self.last(x.relu()).relu().mean((2, 3)))
+        return scores
+
+
+class Places(nn.Module):
+    """Has integers among its parameters."""
+
+    def __init__(self, num_classes: int, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, 16, 3, 2, 1)
+        self.places = nn.Parameter(torch.arange(15, -1, -1), requires_grad=False)
+        self.second = nn.Conv2d(16, 24, 3, 2, 1)
+        self.third = nn.Conv2d(24, 32, 3, 2, 1)
+        self.head = nn.Linear(32, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.second(self.first(x).relu()[:, self.places]).relu()
+        scores: Tensor = self.head(self.third(x).relu().mean((2, 3)))
+        return scores
+
+
+class Nothing(nn.Module):
+    """Has no parameters."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.classes = num_classes
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1)[:, : self.classes]
+
+
+class Compiled(nn.Module):
+    """Has a part that is TorchScript."""
+
+    def __init__(self, num_classes: int, channels: int) -> None:
+        super().__init__()
+        body = nn.Sequential(nn.Conv2d(channels, 16, 3, 2, 1), nn.ReLU())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.body = torch.jit.script(body)
+        self.head = nn.Linear(16, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.head(self.body(x).mean((2, 3)))
         return scores

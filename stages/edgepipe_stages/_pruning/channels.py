@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
+import torch
 import torch_pruning
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,7 +18,7 @@ from torch.nn import functional
 from edgepipe.stage import StageError
 from edgepipe_stages import Interface
 from edgepipe_stages._macs import macs_and_params
-from edgepipe_stages._pruning.layers import LAYERS, output_layers
+from edgepipe_stages._pruning.layers import output_layers, prunable_layers
 from edgepipe_stages._pruning.removal import Removal
 from edgepipe_stages._pruning.search import find_removal, listed
 from edgepipe_stages._training.images import Images
@@ -100,13 +101,19 @@ class ChannelPruner:
         return macs_and_params(trial, self.interface)[0]
 
     def _kept(self, module: nn.Module) -> tuple[str, ...]:
+        for name, part in module.named_modules():
+            if isinstance(part, torch.jit.ScriptModule):
+                raise StageError(
+                    f"'{name}' is TorchScript, which cannot lose channels",
+                    "put the module into the network that it was compiled from",
+                )
+        prunable_layers(module)
         names = [name for name, _ in module.named_modules() if name]
         for pattern in self.ignore:
             if not any(fnmatchcase(name, pattern) for name in names):
-                layers = [n for n, part in module.named_modules() if isinstance(part, LAYERS)]
                 raise StageError(
                     f"'ignore': no layer of the network is called '{pattern}'",
-                    f"it has {listed(layers)}",
+                    f"it has {listed(list(prunable_layers(module)))}",
                 )
         outputs = output_layers(module, self.interface)
         named = [n for n in names if any(fnmatchcase(n, pattern) for pattern in self.ignore)]

@@ -11,7 +11,7 @@ import torch_pruning
 from torch import Tensor, nn
 
 from edgepipe_stages._pruning.cuts import CUTS
-from edgepipe_stages._pruning.layers import LAYERS
+from edgepipe_stages._pruning.layers import prunable_layers
 from edgepipe_stages._pruning.removal import CannotPruneError, Removal
 from edgepipe_stages._pruning.verification import takes_the_right_channels
 
@@ -44,8 +44,7 @@ def find_removal(module: nn.Module, wanted: Removal) -> tuple[Removal, list[str]
             problem = problem or error
         else:
             return removal, []
-    layers = [name for name, part in module.named_modules() if isinstance(part, LAYERS)]
-    candidates = [name for name in layers if name not in wanted.kept]
+    candidates = [name for name in prunable_layers(module) if name not in wanted.kept]
     for removal in removals:
         if not _works(module, removal, []):
             continue

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from edgepipe.stage import StageError
-from edgepipe_stages._pruning.layers import LAYERS
+from edgepipe_stages._pruning.layers import prunable_layers
 
 
 class Mask:
@@ -34,12 +34,12 @@ class Mask:
             skip: layers to leave alone.
 
         Raises:
-            StageError: a layer computes its weight.
+            StageError: there is no such layer, or one computes its weight.
         """
         weights = {
             f"{name}.weight" if name else "weight": _parameter(name, part)
-            for name, part in module.named_modules()
-            if isinstance(part, LAYERS) and part not in skip
+            for name, part in prunable_layers(module).items()
+            if part not in skip
         }
         if scope == "layer":
             zeros = {name: _smallest(weight, sparsity) for name, weight in weights.items()}

@@ -134,7 +134,8 @@ class PruneStructured(FineTuning, Stage):
             raise StageError(
                 "no channel could be removed",
                 f"lower round_to, which is {self.round_to}, or raise the ratio; bn_scale needs"
-                " batch norms, and a layer that gives the scores always stays",
+                " batch norms, and a layer stays that gives the scores or is reshaped or flattened"
+                " in a way that cannot be followed",
             )
         accuracy, _ = evaluate(module, test)
         fresh = build(description["architecture"], interface, ctx.user_object)
