@@ -76,6 +76,7 @@ class PruneStructured(FineTuning, Stage):
         from edgepipe_stages._macs import macs_and_params
         from edgepipe_stages._plain_weights import make_plain, plain_weights
         from edgepipe_stages._pruning.channels import ChannelPruner, accumulate_gradients
+        from edgepipe_stages._pruning.excess import excess_of_channels, excess_of_macs, widths
         from edgepipe_stages._pruning.search import listed
         from edgepipe_stages._torch_model import (
             build,
@@ -102,6 +103,7 @@ class PruneStructured(FineTuning, Stage):
         train = Images.of(data.train, interface, layout)
         test = Images.of(data.test, interface, layout)
         macs_before, parameters_before = macs_and_params(module, interface)
+        widths_before = widths(module)
         pruner = ChannelPruner(
             interface, importance=self.importance, round_to=self.round_to, ignore=self.ignore
         )
@@ -137,6 +139,12 @@ class PruneStructured(FineTuning, Stage):
                 " batch norms, and a layer stays that gives the scores or is reshaped or flattened"
                 " in a way that cannot be followed",
             )
+        if excess := (
+            excess_of_channels(self.ratio, widths_before, widths(module), self.round_to)
+            if self.ratio
+            else excess_of_macs(self.macs_ratio or 0, 1 - macs / macs_before, self.round_to)
+        ):
+            ctx.warn(excess)
         accuracy, _ = evaluate(module, test)
         fresh = build(description["architecture"], interface, ctx.user_object)
         make_plain(fresh, description.get("plain", ()))
