@@ -6,6 +6,7 @@ The weights are in ``weights.safetensors``; ``model.json`` holds
 - ``architecture``: the parameters of `Architecture`;
 - ``resized``, for a network whose layers were made smaller: for each module that differs from a
   fresh one, its attributes and the shapes of its parameters;
+- ``plain``: modules whose weights were computed from others, and are plain now;
 - ``shared``: tensors that are another one under a second name;
 - ``code``: what defines a network that is not ours, by its digest or version.
 
@@ -33,6 +34,7 @@ from edgepipe.stage import StageError
 from edgepipe_stages import Interface, TorchModel
 from edgepipe_stages._architecture import Architecture, architecture_problems
 from edgepipe_stages._networks import create
+from edgepipe_stages._plain_weights import make_plain
 from edgepipe_stages._user_code import code_digest
 
 UserObject = Callable[[str], Any]
@@ -79,7 +81,8 @@ def save_model(path: Path, module: nn.Module, description: Mapping[str, Any]) ->
     Args:
         path: the folder of a TorchModel artifact.
         module: its parameters and buffers are written, floating ones as float32.
-        description: ``interface``, ``architecture`` and, where there are any, ``resized``.
+        description: ``interface``, ``architecture`` and, where there are any, ``resized`` and
+            ``plain``.
     """
     tensors: dict[str, Tensor] = {}
     shared: dict[str, str] = {}
@@ -117,6 +120,7 @@ def load_model(path: Path, user_object: UserObject) -> nn.Module:
     module = build(
         description.get("architecture", {}), TorchModel.interface(path), user_object
     ).float()
+    make_plain(module, description.get("plain", ()))
     resize(module, description.get("resized", {}))
     try:
         tensors = load_file(path / "weights.safetensors")
