@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import fnmatch
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -151,30 +150,8 @@ class _Collector:
                 self._import(item, [], place, outside=True)
 
     def _traits(self, place: Place, unit: Unit) -> None:
-        path, root = place
-        traits = unit.traits
-        if traits.opaque:
+        if unit.traits.opaque:
             self.take_whole(place)
-        if traits.up >= 0:
-            bases = [path.parent, *path.parent.parents]
-            base = bases[min(traits.up, len(path.relative_to(root).parts) - 1)]
-            self._beside(base, place, traits.texts)
-        for package in traits.resources:
-            for base_root in self.modules.tops(package.partition(".")[0], self.folder):
-                self._beside(base_root.joinpath(*package.split(".")), place, traits.texts)
-
-    def _beside(self, base: Path, place: Place, texts: Sequence[str]) -> None:
-        """Take the files below a folder that a file's constant texts name, or else all of it."""
-        files = self.modules.walk(base, (".", "__pycache__"))
-        found = [p for p in files if p != place[0] and p.suffix != ".pyc"]
-        named = [p for p in found if _is_named(p.relative_to(base), texts)]
-        if not named:
-            named = [p for p in found if p.suffix != ".py" and p.parent == place[0].parent]
-        for path in named:
-            if path.suffix == ".py":
-                self.take_whole((path, place[1]))
-            else:
-                self.links.data[path] = place[1]
 
     def _follow(self, place: Place, fragment: Fragment) -> None:
         unit = self.unit(place)
@@ -287,15 +264,3 @@ def _own(place: Place) -> str:
 def in_engine(path: Path) -> bool:
     """Whether a file is of the engine."""
     return path.parent == ENGINE_FOLDER
-
-
-def _is_named(path: Path, texts: Sequence[str]) -> bool:
-    """Whether one of the texts names a file, a folder that it is in, or how its name ends."""
-    for text in texts:
-        if text == path.as_posix() or text in path.parts or path.as_posix().endswith(f"/{text}"):
-            return True
-        if "." in text and len(text) > 2 and path.name.endswith(text):
-            return True
-        if "*" in text and fnmatch.fnmatchcase(path.name, text.rpartition("/")[2]):
-            return True
-    return False

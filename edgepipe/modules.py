@@ -15,6 +15,8 @@ Place = tuple[Path, Path]
 
 ENGINE = "edgepipe"
 ENGINE_FOLDER = Path(__file__).parent
+_VENV = "pyvenv.cfg"
+"""Marks a folder of installed packages."""
 
 
 class Modules:
@@ -33,6 +35,7 @@ class Modules:
         self.searched: set[Path] = set()
         """Folders, there or not, in which a new file could be found instead of a known one."""
         self._packages = dict(packages or {})
+        self._below: dict[Path, list[Path]] = {}
         self._top: dict[tuple[str, Path | None], tuple[Path, ...]] = {}
         self._files: dict[tuple[str, Path], tuple[Place, ...]] = {}
 
@@ -71,15 +74,31 @@ class Modules:
 
     def python_files(self, folder: Path) -> list[Path]:
         """All files of code below a folder."""
-        return [path for path in sorted(self.walk(folder)) if path.suffix == ".py"]
+        return [path for path in self.files(folder) if path.suffix == ".py"]
 
-    def walk(self, folder: Path, skipped: tuple[str, ...] = ()) -> Iterator[Path]:
-        """All files below a folder, but for those in folders whose names begin as ``skipped``."""
+    def files(self, folder: Path) -> list[Path]:
+        """All files below a folder that may be somebody's own, in order."""
+        if folder not in self._below:
+            self._below[folder] = sorted(self._walk(folder))
+        return self._below[folder]
+
+    def _walk(self, folder: Path) -> Iterator[Path]:
         self.searched.add(folder)
         for here, folders, names in os.walk(folder):
-            folders[:] = sorted(name for name in folders if not name.startswith(skipped))
+            if _VENV in names:
+                folders.clear()
+                continue
+            folders[:] = [name for name in folders if not name.startswith((".", "__pycache__"))]
             self.searched.add(Path(here))
-            yield from (Path(here, name) for name in sorted(names))
+            yield from (Path(here, name) for name in names if not name.endswith(".pyc"))
+
+    def home(self, place: Place) -> Path:
+        """The outermost folder of the project, or package of stages, that a file belongs to."""
+        path, root = place
+        if root in self._packages:
+            return root / path.relative_to(root).parts[0]
+        own = [r for r in self.roots if r not in self._packages and path.is_relative_to(r)]
+        return min([*own, root], key=lambda folder: len(folder.parts))
 
     def _candidates(self, module: str, root: Path) -> Iterator[Place]:
         place = root.joinpath(*module.split("."))

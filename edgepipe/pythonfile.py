@@ -24,7 +24,8 @@ from edgepipe.pythonnames import (
     references,
 )
 from edgepipe.pythonorder import Order
-from edgepipe.pythontraits import Traits
+from edgepipe.pythonpaths import Paths
+from edgepipe.pythontraits import Traits, words_of
 
 MODULE = "<module>"
 MAIN = "<main>"
@@ -59,6 +60,8 @@ class Unit:
     """Those that run on import."""
     traits: Traits
     """What it does that hides from a reader what it refers to."""
+    paths: Paths
+    """Which files it may read."""
 
     def plain(self) -> Any:
         """As plain data."""
@@ -70,12 +73,13 @@ class Unit:
             self.docstrings,
             self.imports,
             self.traits.plain(),
+            self.paths.plain(),
         ]
 
     @classmethod
     def of_plain(cls, value: Any) -> Unit:
         """What `plain` gave, also after a way through JSON."""
-        definitions, always, rest, main, docstrings, imports, traits = value
+        definitions, always, rest, main, docstrings, imports, traits, paths = value
         return cls(
             {name: _fragment(f) for name, f in definitions.items()},
             tuple(always),
@@ -84,6 +88,7 @@ class Unit:
             docstrings,
             tuple(Import(*i) for i in imports),
             Traits.of_plain(traits),
+            Paths.of_plain(paths),
         )
 
 
@@ -132,7 +137,9 @@ class _Reader:
     def unit(self) -> Unit:
         docstrings = _take_docstrings(self.tree)
         _drop_typing(self.tree)
-        traits = Traits.of(self.tree, self.package)
+        words = words_of(self.tree)
+        traits = Traits.of(self.tree, words, self.package)
+        paths = Paths.of(self.tree, words[0] | words[1], self.package)
         _plain_literals(self.tree)
         body = [s for s in self.tree.body if not self._is_main(s)]
         imports = [i for s in body for i in imports_of(s, self.package, deep=False)]
@@ -160,6 +167,7 @@ class _Reader:
             docstrings,
             tuple(imports),
             traits,
+            paths,
         )
 
     def _is_main(self, statement: ast.stmt) -> bool:

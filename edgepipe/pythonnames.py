@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import itertools
+import re
 import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
 Package = tuple[str, ...]
 
+FILLED = re.compile(r"\{[^{}]*\}|%[-+ #0-9.]*[a-zA-Z]")
+"""Where a text is filled in by ``format`` and ``%``."""
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
@@ -120,22 +123,26 @@ def _import_calls(node: ast.Call, package: Package) -> Iterator[Import]:
     name = last(node.func)
     if name in {"import_module", "__import__", "run_module"}:
         given = node.args[0] if node.args else None
-        text = _pattern(given, package)
+        text = pattern(given, package)
         level = len(text) - len(text.lstrip("."))
         yield Import("", _absolute(text.lstrip("."), level, package) or "*", "*")
     elif name in {"iter_modules", "walk_packages"}:
         yield Import("", f"{'.'.join(package)}.*" if package else "*", "*")
 
 
-def _pattern(node: ast.expr | None, package: Package) -> str:
+def pattern(node: ast.expr | None, package: Package) -> str:
     """A text as far as it is written out, with ``*`` for what is not."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
         parts = (v.value if isinstance(v, ast.FormattedValue) else v for v in node.values)
-        return "".join(_pattern(part, package) for part in parts)
+        return "".join(pattern(part, package) for part in parts)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return _pattern(node.left, package) + _pattern(node.right, package)
+        return pattern(node.left, package) + pattern(node.right, package)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
+        return FILLED.sub("*", pattern(node.left, package))
+    if isinstance(node, ast.Call) and last(node.func) == "format":
+        return FILLED.sub("*", pattern(getattr(node.func, "value", None), package))
     if isinstance(node, ast.Name) and node.id == "__package__":
         return ".".join(package)
     return "*"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from edgepipe.datafiles import files_read
 from edgepipe.digest import digest_bytes
 from edgepipe.links import Linker, Links, in_engine
 from edgepipe.modules import Place
@@ -46,6 +47,7 @@ class Walk:
                 self._go(self._waiting.pop())
             if self._everywhere or self._loose or self._heirs:
                 self._waiting = [hidden] if (hidden := self._hidden()).takes else []
+            self._find_files()
 
     def _go(self, links: Links) -> None:
         for place in links.loads:
@@ -72,6 +74,17 @@ class Walk:
         self.foreign |= links.foreign
         self._passed |= links.passed
         self._data |= links.data
+
+    def _find_files(self) -> None:
+        """What the files that are loaded may read beside themselves."""
+        units = {p: self._linker.unit(p) for p in self._loaded.values() if not in_engine(p[0])}
+        found = files_read(self._linker.modules, units)
+        self._data |= {path: root for path, root in found.items() if path.suffix != ".py"}
+        code = {
+            (p, r): None for p, r in found.items() if p.suffix == ".py" and p not in self._whole
+        }
+        if code:
+            self._waiting.append(Links(wholes=code))
 
     def _hidden(self) -> Links:
         """What may be found by its name, or by looking everywhere, in what is loaded."""

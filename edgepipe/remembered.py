@@ -11,7 +11,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgepipe import pythonfile, pythonnames, pythonorder, pythontraits
+from edgepipe import (
+    pythonfile,
+    pythonnames,
+    pythonorder,
+    pythonpaths,
+    pythontraits,
+    pythonvalues,
+)
 from edgepipe.digest import digest_bytes
 from edgepipe.filestate import FileState
 from edgepipe.fingerprint import Fingerprints
@@ -90,7 +97,7 @@ def drop_stale_bytecode(path: Path) -> None:
 @functools.cache
 def _reader() -> str:
     """Changes with the code that reads files, and with Python's syntax trees."""
-    modules = (pythonfile, pythonnames, pythonorder, pythontraits)
+    modules = (pythonfile, pythonnames, pythonorder, pythonpaths, pythontraits, pythonvalues)
     bodies = [Path(str(module.__file__)).read_bytes() for module in modules]
     version = platform.python_version().encode()
     return digest_bytes("reader", b"\0".join([version, *bodies]))[:16]
