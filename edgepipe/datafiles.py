@@ -24,7 +24,7 @@ def files_read(modules: Modules, units: Mapping[Place, Unit]) -> dict[Path, Path
         units: the files of code that are loaded.
     """
     found: dict[Path, Path] = {}
-    if not any(unit.paths.up >= 0 or unit.paths.project for unit in units.values()):
+    if not any(u.paths.up >= 0 or u.paths.project or u.traits.runs for u in units.values()):
         return found
     homes: dict[Path, dict[Place, Unit]] = {}
     for place, unit in units.items():
@@ -58,6 +58,11 @@ def _of_home(
                 for path in modules.files(base):
                     if path.suffix != ".py" or paths.loads:
                         yield path, place
+        if unit.traits.runs:
+            words = [word for text in paths.texts for word in text.split()]
+            scripts = _Names(word for word in words if word.endswith(".py") and word != ".py")
+            code = modules.python_files(home)
+            yield from ((path, place) for path in scripts.named(code, home))
         if paths.project and home in modules.roots:
             yield from ((path, place) for path in texts.named(modules.files(home), home))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgepipe.errors import ConfigError
 from edgepipe.modules import ENGINE, ENGINE_FOLDER, Modules, Place
 from edgepipe.pythonfile import Fragment, Unit
 from edgepipe.pythonnames import Import
@@ -60,6 +61,13 @@ class Linker:
             collector.import_file(place)
             self._loading[place[0]] = collector.links
         return self._loading[place[0]]
+
+    def program(self, place: Place) -> Links:
+        """Of a file that is started as a program: of what runs only then."""
+        collector = self._collector()
+        if (main := self.unit(place).main) is not None:
+            collector.follow(place, main)
+        return collector.links
 
     def definition(self, place: Place, name: str) -> Links:
         """Of a definition, or of a name that an import binds."""
@@ -122,7 +130,7 @@ class _Collector:
         if in_engine(place[0]):
             return
         if unit.rest:
-            self._follow(place, unit.rest)
+            self.follow(place, unit.rest)
         for item in unit.imports:
             self._load_import(item, place)
         for name in unit.always:
@@ -144,7 +152,7 @@ class _Collector:
         unit = self.load(place)
         fragment = unit.definitions.get(name)
         if fragment is not None:
-            self._follow(place, fragment)
+            self.follow(place, fragment)
         for item in unit.imports:
             if item.local == name:
                 self._import(item, [], place, outside=True)
@@ -153,7 +161,8 @@ class _Collector:
         if unit.traits.opaque:
             self.take_whole(place)
 
-    def _follow(self, place: Place, fragment: Fragment) -> None:
+    def follow(self, place: Place, fragment: Fragment) -> None:
+        """What a piece of a file leads to."""
         unit = self.unit(place)
         local: dict[str, list[Import]] = {}
         for item in fragment.imports:
@@ -172,14 +181,8 @@ class _Collector:
         """An import statement runs: the modules that it names are loaded."""
         folder = self.folder
         if "*" in item.module:
-            if in_engine(place[0]):
-                return
-            pattern = item.module if item.module != "*" else _own(place)
-            for module in self.modules.below(pattern, folder):
-                self._take_module(module, folder)
-            if pattern == "*":
-                for path in self.modules.python_files(place[1]):
-                    self.take_whole((path, place[1]))
+            if not in_engine(place[0]):
+                self._take_pattern(item.module, place)
             return
         if item.attribute == "*":
             self._take_module(item.module, folder)
@@ -187,6 +190,20 @@ class _Collector:
         modules = [item.module, *([f"{item.module}.{item.attribute}"] if item.attribute else [])]
         for module in modules:
             self._load_module(module, folder)
+
+    def _take_pattern(self, pattern: str, place: Place) -> None:
+        """All modules that a name may mean of which only parts are known."""
+        home = self.modules.home(place)
+        for path, root in self.modules.below(pattern, home):
+            try:
+                self.unit((path, root))
+            except ConfigError:
+                # What is no Python is hardly meant; if it is, all of it counts.
+                self.links.data[path] = root
+                continue
+            for package in self._packages_above((path, root)):
+                self.load(package)
+            self.take_whole((path, root))
 
     def _load_module(self, module: str, folder: Path | None) -> bool:
         """Load a module, and the packages that it is in; False if it is nobody's own."""
@@ -207,7 +224,12 @@ class _Collector:
         self._load_module(module, folder)
         if module.partition(".")[0] == ENGINE and module not in _CONTRACT:
             return
-        for place in self.modules.files_of(module, folder):
+        places = self.modules.files_of(module, folder)
+        while not places and "." in module:
+            # The last part names something in the module.
+            module = module.rpartition(".")[0]
+            places = self.modules.files_of(module, folder)
+        for place in places:
             self.take_whole(place)
             # What a package's __all__ names may be modules.
             for name in self.unit(place).traits.exports:
@@ -253,12 +275,6 @@ class _Collector:
             if item.local == name and (place, ".".join(chain)) not in self.seen:
                 self.seen.add((place, ".".join(chain)))
                 self._import(item, chain[1:], place, outside=True)
-
-
-def _own(place: Place) -> str:
-    """Pattern for all modules that may be meant by a name that is not known."""
-    parts = place[0].relative_to(place[1]).parts
-    return f"{parts[0]}.*" if len(parts) > 1 else "*"
 
 
 def in_engine(path: Path) -> bool:

@@ -59,18 +59,24 @@ class Modules:
         self.searched.update(place.parent for place in places)
         return any(place.is_dir() for place in places)
 
-    def below(self, pattern: str, folder: Path | None) -> Iterator[str]:
-        """Modules that a dotted name with ``*`` in it may mean."""
-        known = pattern.partition("*")[0].rpartition(".")[0]
+    def below(self, pattern: str, home: Path) -> Iterator[Place]:
+        """Files that a dotted name with ``*`` in it may mean for code of ``home``.
+
+        What is one's own may be meant, and for a package of stages that package too.
+        """
         own = [root for root in self.roots if root not in self._packages]
-        for root in self.tops(known.partition(".")[0], folder) if known else own:
-            start = root.joinpath(*known.split("."))
+        if not any(home.is_relative_to(root) for root in own):
+            own.append(home.parent if home.parent in self._packages else home)
+        for root in own:
+            start = home if root in self._packages else root
+            known = pattern.partition("*")[0].rpartition(".")[0]
+            if known and root not in self._packages:
+                start = root.joinpath(*known.split("."))
             for path in self.python_files(start):
                 parts = path.relative_to(root).with_suffix("").parts
                 parts = parts[:-1] if parts[-1] == "__init__" else parts
-                module = ".".join(parts)
-                if fnmatch.fnmatchcase(module, pattern):
-                    yield module
+                if fnmatch.fnmatchcase(".".join(parts), pattern):
+                    yield path, root
 
     def python_files(self, folder: Path) -> list[Path]:
         """All files of code below a folder."""

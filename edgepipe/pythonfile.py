@@ -25,6 +25,7 @@ from edgepipe.pythonnames import (
 )
 from edgepipe.pythonorder import Order
 from edgepipe.pythonpaths import Paths
+from edgepipe.pythontexts import importers, imports_by_text
 from edgepipe.pythontraits import Traits, words_of
 
 MODULE = "<module>"
@@ -131,6 +132,7 @@ class _Reader:
     main: list[ast.stmt] = field(default_factory=list)
     placed: list[ast.stmt | str] = field(default_factory=list)
     """The rest, with the names of definitions whose place counts, in order."""
+    importers: dict[str, str] = field(default_factory=dict)
     quiet: dict[str, str] = field(default_factory=dict)
     """What the imports that do nothing else bind to names."""
 
@@ -138,6 +140,7 @@ class _Reader:
         docstrings = _take_docstrings(self.tree)
         _drop_typing(self.tree)
         words = words_of(self.tree)
+        self.importers = importers(self.tree, words[0] | words[1])
         traits = Traits.of(self.tree, words, self.package)
         paths = Paths.of(self.tree, words[0] | words[1], self.package)
         _plain_literals(self.tree)
@@ -163,12 +166,16 @@ class _Reader:
             definitions,
             tuple(sorted(set(order.placed) & set(self.named))),
             self._rest(bound),
-            fragment(self.main) if self.main else None,
+            self._program(bound) if self.main else None,
             docstrings,
             tuple(imports),
             traits,
             paths,
         )
+
+    def _program(self, bound: set[str]) -> Fragment:
+        imports = [i for s in self.main for i in imports_of(s, self.package, deep=False)]
+        return self._fragment(self.main, bound | {i.local for i in imports})
 
     def _is_main(self, statement: ast.stmt) -> bool:
         if isinstance(statement, ast.If) and is_main_test(statement.test) and not statement.orelse:
@@ -202,6 +209,7 @@ class _Reader:
         for statement in statements:
             names |= references(statement, bound, self.package)
             imports |= dict.fromkeys(imports_of(statement, self.package, deep=True))
+            imports |= dict.fromkeys(imports_by_text(statement, self.package, self.importers))
         parts = [_dump(s, self.package) for s in statements]
         used = sorted({n.partition(".")[0] for n in names} & self.quiet.keys())
         parts += [f"{name}: {self.quiet[name]}" for name in used]

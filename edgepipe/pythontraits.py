@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -12,7 +13,16 @@ _OPAQUE = {"globals", "locals", "eval", "exec", "__builtins__"}
 """As names: ``module.eval()`` is something else."""
 _EVERYWHERE = {"__globals__", "getmodule", "get_objects"}
 _DOCSTRINGS = {"__doc__", "getdoc", "use_attribute_docstrings", "cleandoc"}
-_RUNS = {"run_module", "run_path", "runpy", "-m"}
+_RUNS = {
+    "create_subprocess_exec",
+    "create_subprocess_shell",
+    "executable",
+    "run_module",
+    "run_path",
+    "runpy",
+    "subprocess",
+}
+_RUNS_PYTHON = re.compile(r"^-m$|(^|[\s/])python[\d.]*(\s|$)|\s-m\s")
 
 
 Words = tuple[set[str], set[str], set[str]]
@@ -61,7 +71,7 @@ class Traits:
             heirs=tuple(sorted(_heirs(tree, package))) if "__subclasses__" in either else (),
             loose=tuple(sorted(w for w in either if w.isidentifier())) if finds_modules else (),
             docstrings=bool(either & _DOCSTRINGS),
-            runs=bool((either | texts) & _RUNS),
+            runs=bool(either & _RUNS) or any(map(_RUNS_PYTHON.search, texts)),
             exports=tuple(sorted(_exports(tree))) if "__all__" in names else (),
         )
 

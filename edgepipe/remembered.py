@@ -16,6 +16,7 @@ from edgepipe import (
     pythonnames,
     pythonorder,
     pythonpaths,
+    pythontexts,
     pythontraits,
     pythonvalues,
 )
@@ -97,7 +98,15 @@ def drop_stale_bytecode(path: Path) -> None:
 @functools.cache
 def _reader() -> str:
     """Changes with the code that reads files, and with Python's syntax trees."""
-    modules = (pythonfile, pythonnames, pythonorder, pythonpaths, pythontraits, pythonvalues)
+    modules = (
+        pythonfile,
+        pythonnames,
+        pythonorder,
+        pythonpaths,
+        pythontexts,
+        pythontraits,
+        pythonvalues,
+    )
     bodies = [Path(str(module.__file__)).read_bytes() for module in modules]
     version = platform.python_version().encode()
     return digest_bytes("reader", b"\0".join([version, *bodies]))[:16]
