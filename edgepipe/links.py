@@ -214,10 +214,13 @@ class _Collector:
             return False
         if top == ENGINE and module not in _CONTRACT:
             return False
+        if self.modules.is_also_installed(top):
+            self.links.foreign.add(top)
         parts = module.split(".")
         for depth in range(1, len(parts) + 1):
             for place in self.modules.files_of(".".join(parts[:depth]), folder):
                 self.load(place)
+            self.links.data |= dict(self.modules.compiled(".".join(parts[:depth]), folder))
         return True
 
     def _take_module(self, module: str, folder: Path | None) -> None:
