@@ -147,6 +147,9 @@ def references(statement: ast.AST, bound: set[str], package: Package = ()) -> se
             continue
         if isinstance(node, ast.Global):
             found.update(node.names)
+        elif isinstance(node, ast.ClassDef):
+            # What is imported in its body is found as an attribute.
+            found |= {i.local for i in imports_of(node, package, deep=False)}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             text = node.value
             if len(text) < 200 and any(name in text for name in known):

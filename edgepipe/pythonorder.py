@@ -50,7 +50,9 @@ _DECORATORS = frozenset(
 )
 _CALLS = frozenset(
     {
+        "AfterValidator",
         "Annotated",
+        "BeforeValidator",
         "ConfigDict",
         "Field",
         "Literal",
@@ -59,10 +61,13 @@ _CALLS = frozenset(
         "NewType",
         "ParamSpec",
         "Path",
+        "PlainSerializer",
+        "PlainValidator",
         "Port",
         "PurePath",
         "PurePosixPath",
         "TypeVar",
+        "WrapValidator",
         "attrgetter",
         "auto",
         "bool",
@@ -104,6 +109,15 @@ _EXPRESSIONS = (
     ast.FormattedValue,
     ast.Starred,
 )
+_OPERATORS = (
+    ast.BinOp,
+    ast.BoolOp,
+    ast.Compare,
+    ast.FormattedValue,
+    ast.IfExp,
+    ast.Starred,
+    ast.UnaryOp,
+)
 _Def = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -113,6 +127,8 @@ class Order:
     def __init__(self, body: list[ast.stmt], imports: Iterable[Import]) -> None:
         self.imports = {i.local: i.module.partition(".")[0] for i in imports if i.local}
         self._count = Counter(bound_names(body))
+        self._modules = {i.local or i.module for i in imports if not i.attribute}
+        self._strange = self._acting(body)
         self._classes: set[str] = set()
         """Classes of this module that nobody notices being derived from."""
         self.placed: set[str] = set()
@@ -151,6 +167,27 @@ class Order:
         for name, statement in free.items():
             self._named[id(statement)] = name
 
+    def _acting(self, body: list[ast.stmt]) -> set[str]:
+        """Names of what is imported, or made of that: an operator on it may do anything."""
+        found = {local for local in self.imports if not self._is_quiet(local)}
+        for statement in body:
+            if isinstance(statement, ast.Assign | ast.AnnAssign) and (name := _name(statement)):
+                values = [] if statement.value is None else ast.walk(statement.value)
+                if any(isinstance(node, ast.Name) and node.id in found for node in values):
+                    found.add(name)
+        return found
+
+    def _acts(self, node: ast.expr) -> bool:
+        """Whether it asks something imported to do what operators, attributes and items stand for."""
+        if isinstance(node, ast.Attribute):
+            return _root(node.value) in self._strange and dotted(node.value) not in self._modules
+        if isinstance(node, ast.Subscript):
+            return _root(node.value) in self._strange
+        if isinstance(node, _OPERATORS):
+            parts = ast.iter_child_nodes(node)
+            return any(isinstance(p, ast.expr) and _root(p) in self._strange for p in parts)
+        return False
+
     def _settle(self, rest: list[ast.stmt], free: dict[str, ast.stmt]) -> None:
         """What looks into something that the rest may change has a place too."""
         waiting = list(rest)
@@ -170,7 +207,7 @@ class Order:
 
     def _is_free(self, statement: ast.stmt) -> bool:
         if isinstance(statement, ast.Assign | ast.AnnAssign):
-            return statement.value is None or self._is_pure(statement.value)
+            return self._is_free_assignment(statement)
         if isinstance(statement, ast.ClassDef):
             return self._is_free_class(statement)
         assert isinstance(statement, _Def)
@@ -178,9 +215,24 @@ class Order:
 
     def _is_free_function(self, function: _Def) -> bool:
         defaults = [*function.args.defaults, *function.args.kw_defaults]
-        return all(map(self._is_quiet_decorator, function.decorator_list)) and all(
-            default is None or self._is_pure(default) for default in defaults
+        given = function.args
+        arguments = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
+        annotations = [function.returns, *(a.annotation for a in arguments if a is not None)]
+        return (
+            all(map(self._is_quiet_decorator, function.decorator_list))
+            and all(default is None or self._is_pure(default) for default in defaults)
+            and all(map(self._is_quiet_annotation, annotations))
         )
+
+    def _is_free_assignment(self, statement: ast.Assign | ast.AnnAssign) -> bool:
+        annotation = statement.annotation if isinstance(statement, ast.AnnAssign) else None
+        pure = statement.value is None or self._is_pure(statement.value)
+        return pure and self._is_quiet_annotation(annotation)
+
+    def _is_quiet_annotation(self, node: ast.expr | None) -> bool:
+        """Whether evaluating an annotation calls nothing that could do something."""
+        calls = [] if node is None else [n for n in ast.walk(node) if isinstance(n, ast.Call)]
+        return all(map(self._is_pure, calls))
 
     def _is_free_class(self, class_: ast.ClassDef) -> bool:
         return (
@@ -197,7 +249,7 @@ class Order:
         if isinstance(statement, ast.ClassDef):
             return self._is_free_class(statement)
         if isinstance(statement, ast.Assign | ast.AnnAssign):
-            return statement.value is None or self._is_pure(statement.value)
+            return self._is_free_assignment(statement)
         return isinstance(statement, ast.Pass)
 
     def _is_quiet_decorator(self, node: ast.expr) -> bool:
@@ -231,7 +283,7 @@ class Order:
             if not validates and (_tail(node.func) not in _CALLS or not self._is_quiet(root)):
                 return False
             return all(map(self._is_pure, [*node.args, *(k.value for k in node.keywords)]))
-        if not isinstance(node, _EXPRESSIONS):
+        if not isinstance(node, _EXPRESSIONS) or self._acts(node):
             return False
         return all(
             self._is_pure(child)
@@ -249,6 +301,13 @@ def _name(statement: ast.stmt) -> str | None:
         target = statement.targets[0]
         return target.id if isinstance(target, ast.Name) else None
     return None
+
+
+def _root(node: ast.expr) -> str:
+    """The name that attributes and items are taken from."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _tail(node: ast.expr) -> str:

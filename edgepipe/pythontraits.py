@@ -11,7 +11,7 @@ from edgepipe.pythonnames import Package, dotted, imports_of, last
 
 _OPAQUE = {"globals", "locals", "eval", "exec", "__builtins__"}
 """As names: ``module.eval()`` is something else."""
-_EVERYWHERE = {"__globals__", "getmodule", "get_objects"}
+_EVERYWHERE = {"__globals__", "f_back", "f_globals", "getmodule", "get_objects"}
 _DOCSTRINGS = {"__doc__", "getdoc", "use_attribute_docstrings", "cleandoc"}
 _RUNS = {
     "create_subprocess_exec",
@@ -66,7 +66,10 @@ class Traits:
         finds_modules = "modules" in either and "sys" in either
         by_text = finds_modules and _looks_up_by_text(tree)
         return cls(
-            opaque=bool(names & _OPAQUE) or "__dict__" in attributes or finds_modules,
+            opaque=bool(names & _OPAQUE)
+            or bool(attributes & {"__dict__", "f_locals"})
+            or ("vars" in names and _asks_for_all(tree))
+            or finds_modules,
             everywhere=bool(either & _EVERYWHERE) or by_text,
             heirs=tuple(sorted(_heirs(tree, package))) if "__subclasses__" in either else (),
             loose=tuple(sorted(w for w in either if w.isidentifier())) if finds_modules else (),
@@ -116,6 +119,15 @@ def _heirs(tree: ast.AST, package: Package) -> set[str]:
         if isinstance(node, ast.Attribute) and node.attr == "__subclasses__"
     ]
     return {imported.get(dotted(node).partition(".")[0], "") for node in asked} or {""}
+
+
+def _asks_for_all(tree: ast.AST) -> bool:
+    """Whether ``vars`` may be asked for the names of the file itself."""
+    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and last(n.func) == "vars"]
+    given = {id(call.func) for call in calls if call.args}
+    return any(
+        isinstance(n, ast.Name) and n.id == "vars" and id(n) not in given for n in ast.walk(tree)
+    )
 
 
 def _looks_up_by_text(tree: ast.AST) -> bool:
