@@ -11,18 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgepipe import (
-    pythonfile,
-    pythonnames,
-    pythonorder,
-    pythonpaths,
-    pythontexts,
-    pythontraits,
-    pythonvalues,
-)
 from edgepipe.digest import digest_bytes
 from edgepipe.filestate import FileState
 from edgepipe.fingerprint import Fingerprints
+from edgepipe.modules import ENGINE_FOLDER
 from edgepipe.pythonfile import Unit, read_unit
 
 State = tuple[int, int, int, int]
@@ -98,15 +90,6 @@ def drop_stale_bytecode(path: Path) -> None:
 @functools.cache
 def _reader() -> str:
     """Changes with the code that reads files, and with Python's syntax trees."""
-    modules = (
-        pythonfile,
-        pythonnames,
-        pythonorder,
-        pythonpaths,
-        pythontexts,
-        pythontraits,
-        pythonvalues,
-    )
-    bodies = [Path(str(module.__file__)).read_bytes() for module in modules]
+    bodies = [path.read_bytes() for path in sorted(ENGINE_FOLDER.glob("python*.py"))]
     version = platform.python_version().encode()
     return digest_bytes("reader", b"\0".join([version, *bodies]))[:16]
