@@ -107,7 +107,7 @@ class Modules:
     def files(self, folder: Path) -> list[Path]:
         """All files below a folder that may be somebody's own, in order."""
         if folder not in self._below:
-            self._below[folder] = sorted(self._walk(folder))
+            self._below[folder] = list(self._walk(folder))
         return self._below[folder]
 
     def _walk(self, folder: Path) -> Iterator[Path]:
@@ -116,9 +116,10 @@ class Modules:
             if _VENV in names:
                 folders.clear()
                 continue
-            folders[:] = [name for name in folders if not name.startswith((".", "__pycache__"))]
-            self.searched.add(Path(here))
-            yield from (Path(here, name) for name in names if not name.endswith(".pyc"))
+            folders[:] = sorted(n for n in folders if not n.startswith((".", "__pycache__")))
+            place = Path(here)
+            self.searched.add(place)
+            yield from (place / name for name in sorted(names) if not name.endswith(".pyc"))
 
     def home(self, place: Place) -> Path:
         """The outermost folder of the project, or package of stages, that a file belongs to."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from edgepipe.datafiles import files_read
+from edgepipe.datafiles import DataFiles
 from edgepipe.digest import digest_bytes
 from edgepipe.links import Linker, Links, in_engine
 from edgepipe.modules import Place
@@ -18,12 +18,14 @@ class Walk:
 
     Args:
         linker: finds links.
+        files: finds the files that code reads.
         start: the file.
         name: the definition in it that is meant; None, or one that is not there: all of it.
     """
 
-    def __init__(self, linker: Linker, start: Place, name: str | None) -> None:
+    def __init__(self, linker: Linker, files: DataFiles, start: Place, name: str | None) -> None:
         self._linker = linker
+        self._files = files
         self._loaded: dict[Path, Place] = {}
         self._taken: set[tuple[Path, str]] = set()
         self._whole: set[Path] = set()
@@ -80,7 +82,7 @@ class Walk:
     def _find_files(self) -> None:
         """What the files that are loaded may read beside themselves."""
         units = {p: self._linker.unit(p) for p in self._loaded.values() if not in_engine(p[0])}
-        found = files_read(self._linker.modules, units)
+        found = self._files.read_by(units)
         self._data |= {path: root for path, root in found.items() if path.suffix != ".py"}
         code = {
             (p, r): None for p, r in found.items() if p.suffix == ".py" and p not in self._whole

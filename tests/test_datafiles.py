@@ -51,6 +51,8 @@ def read(tmp_path: Path, files: dict[str, str]) -> set[str]:
         ("Path(__spec__.origin).parent / 'near.bin'", {"near.bin"}),
         ("x.project / 'z.txt'", {"other/z.txt"}),
         ("x.parent / 'z.txt'", set()),
+        ("self.project / 'z.txt'", set()),
+        ("f(project='z.txt')", set()),
     ],
 )
 def test_files_of_the_project(tmp_path: Path, code: str, names: set[str] | None) -> None:
