@@ -70,6 +70,7 @@ _CALLS = frozenset(
         "field",
         "float",
         "frozenset",
+        "getLogger",
         "int",
         "itemgetter",
         "len",

@@ -6,7 +6,7 @@ import ast
 import itertools
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from edgepipe.pythonnames import Package, imports_of, last, pattern
 from edgepipe.pythonvalues import Values
@@ -231,23 +231,55 @@ class _Folders(Values):
         return max(chains)
 
     def _lookups(self) -> Iterator[tuple[ast.expr, bool]]:
-        """Each use of a folder, and whether it is known which files of it are meant."""
+        """Each use of a folder, and whether it is known which files of it are meant.
+
+        One part of a path is enough: what it names counts, with all below it.
+        """
+        whole = {id(n.left) for n in self.nodes if _is_join(n) and self.known(n.right)}
         for node in self.nodes:
-            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
-                yield node.left, self.known(node.right)
+            if _is_join(node) and id(node) not in whole:
+                yield node.left, self.known(node.right) or self._is_within(node.left)
+            elif isinstance(node, ast.JoinedStr):
+                named = bool(pattern(node, ()).strip("*./"))
+                yield from (
+                    (n.value, named) for n in node.values if isinstance(n, ast.FormattedValue)
+                )
+            elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Mod):
+                named = bool(pattern(node, ()).strip("*./"))
+                yield from (
+                    (side, named) for side in (node.left, node.right) if "/" in pattern(node, ())
+                )
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 owner, name, given = node.func.value, node.func.attr, node.args
                 if name in _GIVES and self._gives and len(given) > 1:
                     yield ast.Name("__file__"), self.known(given[1])
-                if name in _JOINS:
+                if name == "joinpath":
+                    yield owner, any(map(self.known, given)) or self._is_within(owner)
+                elif name in _JOINS:
                     yield owner, all(map(self.known, given))
                 elif name == "join" and len(given) > 1:
-                    yield given[0], all(map(self.known, given[1:]))
+                    yield given[0], any(map(self.known, given[1:])) or self._is_within(given[0])
                 elif name in _LISTS:
                     named = any(map(self.names, [owner, *given]))
                     yield from ((folder, named) for folder in [owner, *given[:1]])
             elif isinstance(node, ast.Call) and last(node.func) in _LISTS | {"join"} and node.args:
                 yield node.args[0], any(map(self.names, node.args))
+
+    def _is_within(self, folder: ast.expr, seen: frozenset[str] = frozenset()) -> bool:
+        """Whether a folder is one that a text names."""
+        while _is_join(folder):
+            if pattern(folder.right, ()).strip("*./"):
+                return True
+            folder = folder.left
+        values = self.values.get(last(folder), ()) if isinstance(folder, ast.Name) else ()
+        if not values or last(folder) in seen | self.free:
+            return False
+        return all(self._is_within(value, seen | {last(folder)}) for value in values)
+
+
+def _is_join(node: ast.AST) -> TypeGuard[ast.BinOp]:
+    """``folder / name``; any other division too."""
+    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
 
 
 def _inner(node: ast.AST) -> Iterator[ast.AST]:

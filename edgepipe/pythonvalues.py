@@ -19,7 +19,7 @@ class Values:
         self.tree = tree
         self.nodes = list(ast.walk(tree))
         self.values: defaultdict[str, list[ast.expr]] = defaultdict(list)
-        self._free: set[str] = set()
+        self.free: set[str] = set()
         """Names that may stand for something from outside."""
         self.aliases: dict[str, str] = {}
         """What imports call otherwise, by its new name."""
@@ -43,10 +43,10 @@ class Values:
         elif isinstance(node, ast.alias) and node.asname:
             self.aliases[node.asname] = node.name
         elif isinstance(node, ast.arg):
-            self._free.add(node.arg)
+            self.free.add(node.arg)
         elif isinstance(node, ast.ClassDef):
             # A field's value comes from whoever makes an object.
-            self._free |= {last(s.target) for s in node.body if isinstance(s, ast.AnnAssign)}
+            self.free |= {last(s.target) for s in node.body if isinstance(s, ast.AnnAssign)}
         elif isinstance(node, _FUNCTIONS):
             self._calls(node)
             for inner in ast.walk(node):
@@ -78,7 +78,7 @@ class Values:
         if isinstance(node, ast.Name | ast.Attribute):
             name = last(node)
             values = self.values.get(name, ())
-            if name in self._free or not values or name in seen:
+            if name in self.free or not values or name in seen:
                 return name == "pardir"
             return all(self.known(value, seen | {name}) for value in values)
         if isinstance(node, ast.Tuple | ast.List | ast.Set):
@@ -101,7 +101,7 @@ class Values:
             if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
                 if inner.value.strip("*./"):
                     return True
-            elif isinstance(inner, ast.Name) and inner.id not in seen | self._free:
+            elif isinstance(inner, ast.Name) and inner.id not in seen | self.free:
                 values = self.values.get(inner.id, ())
                 if any(self.names(value, seen | {inner.id}) for value in values):
                     return True

@@ -9,6 +9,7 @@ import pytest
 from edgepipe.fingerprint import Fingerprints
 
 HEAD = "import os, sys\nfrom pathlib import Path\n"
+LABELS = "_pkg/labels.txt"
 DATA = (
     "data/x.txt",
     "data/y.txt",
@@ -46,6 +47,14 @@ def read(tmp_path: Path, files: dict[str, str]) -> set[str]:
         ("Path(__file__).parent / '.'.join([x, 'bin'])", None),
         ("[Path(__file__).with_name('near.bin'), Path(__file__).parent / x]", None),
         ("os.walk(os.path.dirname(__file__))", None),
+        ("open(os.path.dirname(__file__) + '/' + x)", None),
+        ("f'{os.path.dirname(__file__)}/{x}'", None),
+        ("f'{os.path.dirname(__file__)}/sub/{x}'", {"_pkg/sub/deep.txt"}),
+        ("Path(__file__).parent / 'sub' / x", {"_pkg/sub/deep.txt"}),
+        ("D / x\nD = Path(__file__).parent / '_pkg' / 'sub'", {"_pkg/sub/deep.txt", LABELS}),
+        ("Path(__file__).parent / x / 'deep.txt'", {"_pkg/sub/deep.txt"}),
+        ("os.path.join(os.path.dirname(__file__), 'sub', x)", {"_pkg/sub/deep.txt"}),
+        ("(Path(__file__).parent / 'near.bin').with_name(x)", None),
         ("(Path(__file__).parent / x).rglob('*')", None),
         ("Path(__import__('inspect').getfile(type(x))).parent / 'near.bin'", {"near.bin"}),
         ("Path(__spec__.origin).parent / 'near.bin'", {"near.bin"}),

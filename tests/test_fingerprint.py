@@ -276,6 +276,7 @@ def test_what_importing_does_counts_though_nothing_names_it(
         "import r\nONE = r.R\n",
         "import r.s\nONE = r.s.R\n",
         "from r import R\nONE = [R, (R, 1)]\n",
+        "import logging\nONE = logging.getLogger(__name__)\n",
         "import numpy as np\nONE = np.float32 | np.pi\n",
         "from r import R\ndef one(x: R[int] | None):\n    pass\n",
     ],
