@@ -184,6 +184,9 @@ class _Collector:
             if not in_engine(place[0]):
                 self._take_pattern(item.module, place)
             return
+        if not in_engine(place[0]) and self.unit(place).traits.searches:
+            for found in self.modules.hidden(item.module):
+                self.take_whole(found)
         if item.attribute == "*":
             self._take_module(item.module, folder)
             return

@@ -68,6 +68,11 @@ class Modules:
             self._installed[top] = top not in own and found_installed(top)
         return self._installed[top]
 
+    def hidden(self, module: str) -> Iterator[Place]:
+        """The files that a dotted name may mean after a change of ``sys.path``."""
+        for root in self._hidden.get(module.partition(".")[0], ()):
+            yield from self._candidates(module, root)
+
     def is_package(self, module: str, folder: Path | None) -> bool:
         """Whether a dotted name means a folder of modules."""
         parts = module.split(".")

@@ -45,6 +45,8 @@ class Traits:
     """It reads docstrings."""
     runs: bool = False
     """It starts modules as programs."""
+    searches: bool = False
+    """It may change where modules are sought."""
     exports: tuple[str, ...] = ()
     """What its ``__all__`` lists."""
 
@@ -75,6 +77,7 @@ class Traits:
             loose=tuple(sorted(w for w in either if w.isidentifier())) if finds_modules else (),
             docstrings=bool(either & _DOCSTRINGS),
             runs=bool(either & _RUNS) or any(map(_RUNS_PYTHON.search, texts)),
+            searches="addsitedir" in either or ("sys" in either and _finds_modules(tree)),
             exports=tuple(sorted(_exports(tree))) if "__all__" in names else (),
         )
 
@@ -119,6 +122,14 @@ def _heirs(tree: ast.AST, package: Package) -> set[str]:
         if isinstance(node, ast.Attribute) and node.attr == "__subclasses__"
     ]
     return {imported.get(dotted(node).partition(".")[0], "") for node in asked} or {""}
+
+
+def _finds_modules(tree: ast.AST) -> bool:
+    """Whether ``sys.path`` occurs."""
+    imports = (n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module == "sys")
+    return any(dotted(node) == "sys.path" for node in ast.walk(tree)) or any(
+        alias.name == "path" for statement in imports for alias in statement.names
+    )
 
 
 def _asks_for_all(tree: ast.AST) -> bool:

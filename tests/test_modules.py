@@ -33,6 +33,15 @@ def test_what_a_change_of_the_search_path_finds(tmp_path: Path, path: str, file:
     assert any(name.endswith("py:f") for name in found.code)
 
 
+@pytest.mark.parametrize("module", ["numpy", "shared"])
+def test_a_change_of_the_search_path_may_hide_another_module(tmp_path: Path, module: str) -> None:
+    text = f"import sys\ndef go():\n    sys.path.insert(0, 'lib')\n    from {module} import f\n"
+    body = "def f():\n    return 1\n"
+    files = {"u.py": text, "shared.py": body, f"lib/{module}.py": body}
+    before = reach(tmp_path, files).code
+    assert reach(tmp_path, {f"lib/{module}.py": body.replace("1", "2")}).code != before
+
+
 @pytest.mark.parametrize("file", ["numpy/notes.txt", "numpy/helper.py", "numpy.py"])
 def test_what_is_installed_counts_whatever_has_its_name(tmp_path: Path, file: str) -> None:
     files = {"u.py": "import numpy\ndef go():\n    return numpy.pi\n", file: "x = 1\n"}
