@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgepipe.datafiles import DataFiles
 from edgepipe.digest import digest_file
 from edgepipe.errors import ConfigError
 from edgepipe.links import Linker
@@ -47,6 +48,7 @@ class Fingerprints:
         self, roots: Sequence[Path], packages: Mapping[Path, frozenset[str]] | None = None
     ) -> None:
         self.modules = Modules(roots, packages)
+        self._files_read = DataFiles(self.modules)
         self._units: dict[Path, Unit] = {}
         self._linkers: dict[Path | None, Linker] = {}
         self._reached: dict[tuple[Path, Path, str | None], Reached] = {}
@@ -71,7 +73,7 @@ class Fingerprints:
             folder = path.parent if name is not None else None
             if folder not in self._linkers:
                 self._linkers[folder] = Linker(self.modules, self._unit, folder)
-            walk = Walk(self._linkers[folder], (path, root), name)
+            walk = Walk(self._linkers[folder], self._files_read, (path, root), name)
             self._reached[identity] = Reached(walk.code(self._data), frozenset(walk.foreign))
         return self._reached[identity]
 

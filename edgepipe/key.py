@@ -170,18 +170,23 @@ def requirements(node: GraphNode, world: World = HERE) -> dict[str, str]:
     return versions
 
 
-def distribution_of(module: str, world: World = HERE) -> tuple[str, str] | None:
-    """The distribution that holds a top-level module, and its version; None if there is none."""
-    version = world.version(_NAMED_OTHERWISE.get(module, module))
-    if version is not None:
-        return _NAMED_OTHERWISE.get(module, module), version
-    if importlib.util.find_spec(module) is None:
-        return None
-    for name in _distributions().get(module, ()):
-        version = world.version(name)
-        if version is not None:
-            return name, version
-    return None
+def distributions_of(module: str, world: World = HERE) -> dict[str, str]:
+    """The distributions that hold a top-level module → their versions.
+
+    There are several where a package is only a name that they share, such as ``google``.
+    """
+    name = _NAMED_OTHERWISE.get(module, module)
+    version = world.version(name)
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        spec = None
+    is_shared = spec is not None and spec.origin is None
+    if version is not None and not is_shared:
+        return {name: version}
+    known = {name, *(_distributions().get(module, ()) if spec is not None else ())}
+    found = {name: world.version(name) for name in sorted(known)}
+    return {name: version for name, version in found.items() if version is not None}
 
 
 _NAMED_OTHERWISE = {

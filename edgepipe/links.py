@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fnmatch
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgepipe.errors import ConfigError
 from edgepipe.modules import ENGINE, ENGINE_FOLDER, Modules, Place
 from edgepipe.pythonfile import Fragment, Unit
 from edgepipe.pythonnames import Import
@@ -61,6 +61,13 @@ class Linker:
             collector.import_file(place)
             self._loading[place[0]] = collector.links
         return self._loading[place[0]]
+
+    def program(self, place: Place) -> Links:
+        """Of a file that is started as a program: of what runs only then."""
+        collector = self._collector()
+        if (main := self.unit(place).main) is not None:
+            collector.follow(place, main)
+        return collector.links
 
     def definition(self, place: Place, name: str) -> Links:
         """Of a definition, or of a name that an import binds."""
@@ -123,7 +130,7 @@ class _Collector:
         if in_engine(place[0]):
             return
         if unit.rest:
-            self._follow(place, unit.rest)
+            self.follow(place, unit.rest)
         for item in unit.imports:
             self._load_import(item, place)
         for name in unit.always:
@@ -145,38 +152,17 @@ class _Collector:
         unit = self.load(place)
         fragment = unit.definitions.get(name)
         if fragment is not None:
-            self._follow(place, fragment)
+            self.follow(place, fragment)
         for item in unit.imports:
             if item.local == name:
                 self._import(item, [], place, outside=True)
 
     def _traits(self, place: Place, unit: Unit) -> None:
-        path, root = place
-        traits = unit.traits
-        if traits.opaque:
+        if unit.traits.opaque:
             self.take_whole(place)
-        if traits.up >= 0:
-            bases = [path.parent, *path.parent.parents]
-            base = bases[min(traits.up, len(path.relative_to(root).parts) - 1)]
-            self._beside(base, place, traits.texts)
-        for package in traits.resources:
-            for base_root in self.modules.tops(package.partition(".")[0], self.folder):
-                self._beside(base_root.joinpath(*package.split(".")), place, traits.texts)
 
-    def _beside(self, base: Path, place: Place, texts: Sequence[str]) -> None:
-        """Take the files below a folder that a file's constant texts name, or else all of it."""
-        files = self.modules.walk(base, (".", "__pycache__"))
-        found = [p for p in files if p != place[0] and p.suffix != ".pyc"]
-        named = [p for p in found if _is_named(p.relative_to(base), texts)]
-        if not named:
-            named = [p for p in found if p.suffix != ".py" and p.parent == place[0].parent]
-        for path in named:
-            if path.suffix == ".py":
-                self.take_whole((path, place[1]))
-            else:
-                self.links.data[path] = place[1]
-
-    def _follow(self, place: Place, fragment: Fragment) -> None:
+    def follow(self, place: Place, fragment: Fragment) -> None:
+        """What a piece of a file leads to."""
         unit = self.unit(place)
         local: dict[str, list[Import]] = {}
         for item in fragment.imports:
@@ -195,21 +181,32 @@ class _Collector:
         """An import statement runs: the modules that it names are loaded."""
         folder = self.folder
         if "*" in item.module:
-            if in_engine(place[0]):
-                return
-            pattern = item.module if item.module != "*" else _own(place)
-            for module in self.modules.below(pattern, folder):
-                self._take_module(module, folder)
-            if pattern == "*":
-                for path in self.modules.python_files(place[1]):
-                    self.take_whole((path, place[1]))
+            if not in_engine(place[0]):
+                self._take_pattern(item.module, place)
             return
+        if not in_engine(place[0]) and self.unit(place).traits.searches:
+            for found in self.modules.hidden(item.module):
+                self.take_whole(found)
         if item.attribute == "*":
             self._take_module(item.module, folder)
             return
         modules = [item.module, *([f"{item.module}.{item.attribute}"] if item.attribute else [])]
         for module in modules:
             self._load_module(module, folder)
+
+    def _take_pattern(self, pattern: str, place: Place) -> None:
+        """All modules that a name may mean of which only parts are known."""
+        home = self.modules.home(place)
+        for path, root in self.modules.below(pattern, home):
+            try:
+                self.unit((path, root))
+            except ConfigError:
+                # What is no Python is hardly meant; if it is, all of it counts.
+                self.links.data[path] = root
+                continue
+            for package in self._packages_above((path, root)):
+                self.load(package)
+            self.take_whole((path, root))
 
     def _load_module(self, module: str, folder: Path | None) -> bool:
         """Load a module, and the packages that it is in; False if it is nobody's own."""
@@ -220,17 +217,25 @@ class _Collector:
             return False
         if top == ENGINE and module not in _CONTRACT:
             return False
+        if self.modules.is_also_installed(top):
+            self.links.foreign.add(top)
         parts = module.split(".")
         for depth in range(1, len(parts) + 1):
             for place in self.modules.files_of(".".join(parts[:depth]), folder):
                 self.load(place)
+            self.links.data |= dict(self.modules.compiled(".".join(parts[:depth]), folder))
         return True
 
     def _take_module(self, module: str, folder: Path | None) -> None:
         self._load_module(module, folder)
         if module.partition(".")[0] == ENGINE and module not in _CONTRACT:
             return
-        for place in self.modules.files_of(module, folder):
+        places = self.modules.files_of(module, folder)
+        while not places and "." in module:
+            # The last part names something in the module.
+            module = module.rpartition(".")[0]
+            places = self.modules.files_of(module, folder)
+        for place in places:
             self.take_whole(place)
             # What a package's __all__ names may be modules.
             for name in self.unit(place).traits.exports:
@@ -278,24 +283,6 @@ class _Collector:
                 self._import(item, chain[1:], place, outside=True)
 
 
-def _own(place: Place) -> str:
-    """Pattern for all modules that may be meant by a name that is not known."""
-    parts = place[0].relative_to(place[1]).parts
-    return f"{parts[0]}.*" if len(parts) > 1 else "*"
-
-
 def in_engine(path: Path) -> bool:
     """Whether a file is of the engine."""
     return path.parent == ENGINE_FOLDER
-
-
-def _is_named(path: Path, texts: Sequence[str]) -> bool:
-    """Whether one of the texts names a file, a folder that it is in, or how its name ends."""
-    for text in texts:
-        if text == path.as_posix() or text in path.parts or path.as_posix().endswith(f"/{text}"):
-            return True
-        if "." in text and len(text) > 2 and path.name.endswith(text):
-            return True
-        if "*" in text and fnmatch.fnmatchcase(path.name, text.rpartition("/")[2]):
-            return True
-    return False

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import fnmatch
-import importlib.util
 import os
 import sys
-import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES
 from pathlib import Path
+
+from edgepipe.locations import found_installed, is_installed, loose_root
 
 Place = tuple[Path, Path]
 """A file, and the folder from which it is imported."""
 
 ENGINE = "edgepipe"
 ENGINE_FOLDER = Path(__file__).parent
+_VENV = "pyvenv.cfg"
+"""Marks a folder of installed packages."""
 
 
 class Modules:
@@ -33,6 +37,8 @@ class Modules:
         self.searched: set[Path] = set()
         """Folders, there or not, in which a new file could be found instead of a known one."""
         self._packages = dict(packages or {})
+        self._installed: dict[str, bool] = {}
+        self._below: dict[Path, list[Path]] = {}
         self._top: dict[tuple[str, Path | None], tuple[Path, ...]] = {}
         self._files: dict[tuple[str, Path], tuple[Place, ...]] = {}
 
@@ -49,6 +55,24 @@ class Modules:
             found |= dict.fromkeys(self._files[module, root])
         return tuple(found)
 
+    def compiled(self, module: str, folder: Path | None) -> Iterator[Place]:
+        """The files of compiled code that a dotted name may mean."""
+        parts = module.split(".")
+        for root in self.tops(parts[0], folder):
+            yield from ((path, root) for path in _compiled(root.joinpath(*parts)))
+
+    def is_also_installed(self, top: str) -> bool:
+        """Whether a top-level module of one's own may be hidden by one that is installed."""
+        if top not in self._installed:
+            own = {ENGINE, *(name for names in self._packages.values() for name in names)}
+            self._installed[top] = top not in own and found_installed(top)
+        return self._installed[top]
+
+    def hidden(self, module: str) -> Iterator[Place]:
+        """The files that a dotted name may mean after a change of ``sys.path``."""
+        for root in self._hidden.get(module.partition(".")[0], ()):
+            yield from self._candidates(module, root)
+
     def is_package(self, module: str, folder: Path | None) -> bool:
         """Whether a dotted name means a folder of modules."""
         parts = module.split(".")
@@ -56,30 +80,59 @@ class Modules:
         self.searched.update(place.parent for place in places)
         return any(place.is_dir() for place in places)
 
-    def below(self, pattern: str, folder: Path | None) -> Iterator[str]:
-        """Modules that a dotted name with ``*`` in it may mean."""
+    def below(self, pattern: str, home: Path) -> Iterator[Place]:
+        """Files that a dotted name with ``*`` in it may mean for code of ``home``.
+
+        What is one's own may be meant, and for a package of stages that package too.
+        """
         known = pattern.partition("*")[0].rpartition(".")[0]
-        own = [root for root in self.roots if root not in self._packages]
-        for root in self.tops(known.partition(".")[0], folder) if known else own:
-            start = root.joinpath(*known.split("."))
+        starts = [(root, root) for root in self._own()]
+        if known:
+            roots = self.tops(known.partition(".")[0], None)
+            starts = [(root.joinpath(*known.split(".")), root) for root in roots]
+        elif home.parent in self._packages:
+            starts.append((home, home.parent))
+        elif not any(home.is_relative_to(root) for root, _ in starts):
+            starts.append((home, home))
+        for start, root in starts:
             for path in self.python_files(start):
                 parts = path.relative_to(root).with_suffix("").parts
                 parts = parts[:-1] if parts[-1] == "__init__" else parts
-                module = ".".join(parts)
-                if fnmatch.fnmatchcase(module, pattern):
-                    yield module
+                if fnmatch.fnmatchcase(".".join(parts), pattern):
+                    yield path, root
+
+    def _own(self) -> list[Path]:
+        """The roots that hold nothing but one's own code."""
+        return [root for root in self.roots if root not in self._packages]
 
     def python_files(self, folder: Path) -> list[Path]:
         """All files of code below a folder."""
-        return [path for path in sorted(self.walk(folder)) if path.suffix == ".py"]
+        return [path for path in self.files(folder) if path.suffix == ".py"]
 
-    def walk(self, folder: Path, skipped: tuple[str, ...] = ()) -> Iterator[Path]:
-        """All files below a folder, but for those in folders whose names begin as ``skipped``."""
+    def files(self, folder: Path) -> list[Path]:
+        """All files below a folder that may be somebody's own, in order."""
+        if folder not in self._below:
+            self._below[folder] = list(self._walk(folder))
+        return self._below[folder]
+
+    def _walk(self, folder: Path) -> Iterator[Path]:
         self.searched.add(folder)
         for here, folders, names in os.walk(folder):
-            folders[:] = sorted(name for name in folders if not name.startswith(skipped))
-            self.searched.add(Path(here))
-            yield from (Path(here, name) for name in sorted(names))
+            if _VENV in names:
+                folders.clear()
+                continue
+            folders[:] = sorted(n for n in folders if not n.startswith((".", "__pycache__")))
+            place = Path(here)
+            self.searched.add(place)
+            yield from (place / name for name in sorted(names) if not name.endswith(".pyc"))
+
+    def home(self, place: Place) -> Path:
+        """The outermost folder of the project, or package of stages, that a file belongs to."""
+        path, root = place
+        if root in self._packages:
+            return root / path.relative_to(root).parts[0]
+        own = [r for r in self._own() if path.is_relative_to(r)]
+        return min([*own, root], key=lambda folder: len(folder.parts))
 
     def _candidates(self, module: str, root: Path) -> Iterator[Place]:
         place = root.joinpath(*module.split("."))
@@ -101,42 +154,38 @@ class Modules:
         found = False
         for root in dict.fromkeys((*self.roots, *([folder] if folder else []))):
             mine = self._packages.get(root)
-            if top not in mine if mine is not None else _is_installed(root):
+            if top not in mine if mine is not None else is_installed(root):
                 continue
             self.searched.add(root)
-            if (root / top).is_dir() or (root / f"{top}.py").is_file():
+            if next(self._candidates(top, root), None) or next(_compiled(root / top), None):
                 found = True
                 yield root
-        if not found and (elsewhere := _loose_root(top)):
+            elif (root / top).is_dir():
+                # Any folder is a package, if nothing else has its name.
+                found = bool(self.python_files(root / top))
+                yield root
+        if not found and (elsewhere := loose_root(top)):
             yield elsewhere
+        elif not found and top not in sys.stdlib_module_names and not self.is_also_installed(top):
+            yield from self._hidden.get(top, ())
+
+    @cached_property
+    def _hidden(self) -> dict[str, list[Path]]:
+        """Top-level modules that code could import after a change of ``sys.path``."""
+        found: dict[str, dict[Path, None]] = {}
+        for root in self._own():
+            for path in self.files(root):
+                if path.suffix in {".py", *_COMPILED}:
+                    for place in (path, path.parent):
+                        if place.is_relative_to(root) and place != root:
+                            name = place.name.partition(".")[0]
+                            found.setdefault(name, {})[place.parent] = None
+        return {name: list(folders) for name, folders in found.items()}
 
 
-def _is_installed(path: Path) -> bool:
-    return any(path.is_relative_to(place) for place in _INSTALLED)
+def _compiled(place: Path) -> Iterator[Path]:
+    """The files of compiled code of a module."""
+    yield from (path for suffix in _COMPILED if (path := Path(f"{place}{suffix}")).is_file())
 
 
-_INSTALLED = tuple(
-    {
-        Path(os.path.realpath(sysconfig.get_path(name)))
-        for name in ("stdlib", "platstdlib", "purelib", "platlib")
-    }
-    | {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-)
-
-
-def _loose_root(top: str) -> Path | None:
-    """The folder of a module that Python finds and no distribution has put there."""
-    if top in sys.stdlib_module_names or not top.isidentifier():
-        return None
-    try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError, AttributeError):
-        return None
-    if spec is None:
-        return None
-    locations = list(spec.submodule_search_locations or ())
-    place = Path(spec.origin or (locations[0] if locations else ""))
-    if not place.name.endswith(".py") and not locations:
-        return None
-    root = Path(locations[0]).parent if locations else place.parent
-    return None if _is_installed(root) else root
+_COMPILED = (*EXTENSION_SUFFIXES, *BYTECODE_SUFFIXES)

@@ -19,7 +19,7 @@ from edgepipe.key import (
     Key,
     World,
     code_digest,
-    distribution_of,
+    distributions_of,
     key_of,
     parts_of,
     requirements,
@@ -283,8 +283,8 @@ class Planner:
 
     def _versions_of(self, modules: frozenset[str]) -> Mapping[str, str]:
         if modules not in self._versions:
-            found = (distribution_of(module, self.world) for module in sorted(modules))
-            self._versions[modules] = dict(pair for pair in found if pair is not None)
+            found = (distributions_of(module, self.world) for module in sorted(modules))
+            self._versions[modules] = {n: v for versions in found for n, v in versions.items()}
         return self._versions[modules]
 
 

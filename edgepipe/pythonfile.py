@@ -24,7 +24,9 @@ from edgepipe.pythonnames import (
     references,
 )
 from edgepipe.pythonorder import Order
-from edgepipe.pythontraits import Traits
+from edgepipe.pythonpaths import Paths
+from edgepipe.pythontexts import importers, imports_by_text
+from edgepipe.pythontraits import Traits, words_of
 
 MODULE = "<module>"
 MAIN = "<main>"
@@ -59,6 +61,8 @@ class Unit:
     """Those that run on import."""
     traits: Traits
     """What it does that hides from a reader what it refers to."""
+    paths: Paths
+    """Which files it may read."""
 
     def plain(self) -> Any:
         """As plain data."""
@@ -70,12 +74,13 @@ class Unit:
             self.docstrings,
             self.imports,
             self.traits.plain(),
+            self.paths.plain(),
         ]
 
     @classmethod
     def of_plain(cls, value: Any) -> Unit:
         """What `plain` gave, also after a way through JSON."""
-        definitions, always, rest, main, docstrings, imports, traits = value
+        definitions, always, rest, main, docstrings, imports, traits, paths = value
         return cls(
             {name: _fragment(f) for name, f in definitions.items()},
             tuple(always),
@@ -84,6 +89,7 @@ class Unit:
             docstrings,
             tuple(Import(*i) for i in imports),
             Traits.of_plain(traits),
+            Paths.of_plain(paths),
         )
 
 
@@ -126,13 +132,17 @@ class _Reader:
     main: list[ast.stmt] = field(default_factory=list)
     placed: list[ast.stmt | str] = field(default_factory=list)
     """The rest, with the names of definitions whose place counts, in order."""
+    importers: dict[str, str] = field(default_factory=dict)
     quiet: dict[str, str] = field(default_factory=dict)
     """What the imports that do nothing else bind to names."""
 
     def unit(self) -> Unit:
         docstrings = _take_docstrings(self.tree)
         _drop_typing(self.tree)
-        traits = Traits.of(self.tree, self.package)
+        words = words_of(self.tree)
+        self.importers = importers(self.tree, words[0] | words[1])
+        traits = Traits.of(self.tree, words, self.package)
+        paths = Paths.of(self.tree, words[0] | words[1], self.package)
         _plain_literals(self.tree)
         body = [s for s in self.tree.body if not self._is_main(s)]
         imports = [i for s in body for i in imports_of(s, self.package, deep=False)]
@@ -156,11 +166,16 @@ class _Reader:
             definitions,
             tuple(sorted(set(order.placed) & set(self.named))),
             self._rest(bound),
-            fragment(self.main) if self.main else None,
+            self._program(bound) if self.main else None,
             docstrings,
             tuple(imports),
             traits,
+            paths,
         )
+
+    def _program(self, bound: set[str]) -> Fragment:
+        imports = [i for s in self.main for i in imports_of(s, self.package, deep=False)]
+        return self._fragment(self.main, bound | {i.local for i in imports})
 
     def _is_main(self, statement: ast.stmt) -> bool:
         if isinstance(statement, ast.If) and is_main_test(statement.test) and not statement.orelse:
@@ -194,6 +209,7 @@ class _Reader:
         for statement in statements:
             names |= references(statement, bound, self.package)
             imports |= dict.fromkeys(imports_of(statement, self.package, deep=True))
+            imports |= dict.fromkeys(imports_by_text(statement, self.package, self.importers))
         parts = [_dump(s, self.package) for s in statements]
         used = sorted({n.partition(".")[0] for n in names} & self.quiet.keys())
         parts += [f"{name}: {self.quiet[name]}" for name in used]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
-import itertools
+import re
 import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
 Package = tuple[str, ...]
 
+FILLED = re.compile(r"\{[^{}]*\}|%[-+ #0-9.]*[a-zA-Z]")
+"""Where a text is filled in by ``format`` and ``%``."""
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
@@ -83,7 +85,7 @@ def bound_names(body: list[ast.stmt]) -> Iterator[str]:
 
 
 def imports_of(statement: ast.AST, package: Package, *, deep: bool) -> Iterator[Import]:
-    """What a statement imports; ``deep``: also while functions in it run, and by text."""
+    """What a statement imports; ``deep``: also while functions in it run."""
     waiting: list[ast.AST] = [statement]
     while waiting:
         node = waiting.pop()
@@ -97,56 +99,37 @@ def imports_of(statement: ast.AST, package: Package, *, deep: bool) -> Iterator[
                     if top != alias.name:
                         yield Import("", alias.name, "")
         elif isinstance(node, ast.ImportFrom):
-            base = _absolute(node.module or "", node.level, package)
+            base = absolute(node.module or "", node.level, package)
             for alias in node.names:
                 yield Import(alias.asname or alias.name, base, alias.name)
-        elif deep and isinstance(node, ast.Call):
-            yield from _import_calls(node, package)
-        elif deep and isinstance(node, ast.List | ast.Tuple):
-            yield from _run_as_program(node)
         if deep or not isinstance(node, _FUNCTIONS):
             waiting += ast.iter_child_nodes(node)
 
 
-def _absolute(module: str, level: int, package: Package) -> str:
+def absolute(module: str, level: int, package: Package) -> str:
+    """The name of a module that is so many packages up."""
     if not level:
         return module
     above = package[: len(package) - level + 1] if level <= len(package) else ()
     return ".".join((*above, *([module] if module else [])))
 
 
-def _import_calls(node: ast.Call, package: Package) -> Iterator[Import]:
-    """``importlib.import_module("a.b")``, and the like."""
-    name = last(node.func)
-    if name in {"import_module", "__import__", "run_module"}:
-        given = node.args[0] if node.args else None
-        text = _pattern(given, package)
-        level = len(text) - len(text.lstrip("."))
-        yield Import("", _absolute(text.lstrip("."), level, package) or "*", "*")
-    elif name in {"iter_modules", "walk_packages"}:
-        yield Import("", f"{'.'.join(package)}.*" if package else "*", "*")
-
-
-def _pattern(node: ast.expr | None, package: Package) -> str:
+def pattern(node: ast.expr | None, package: Package) -> str:
     """A text as far as it is written out, with ``*`` for what is not."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
         parts = (v.value if isinstance(v, ast.FormattedValue) else v for v in node.values)
-        return "".join(_pattern(part, package) for part in parts)
+        return "".join(pattern(part, package) for part in parts)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return _pattern(node.left, package) + _pattern(node.right, package)
+        return pattern(node.left, package) + pattern(node.right, package)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
+        return FILLED.sub("*", pattern(node.left, package))
+    if isinstance(node, ast.Call) and last(node.func) == "format":
+        return FILLED.sub("*", pattern(getattr(node.func, "value", None), package))
     if isinstance(node, ast.Name) and node.id == "__package__":
         return ".".join(package)
     return "*"
-
-
-def _run_as_program(node: ast.List | ast.Tuple) -> Iterator[Import]:
-    """``[sys.executable, "-m", "a.b"]``."""
-    values = [e.value if isinstance(e, ast.Constant) else None for e in node.elts]
-    for flag, module in itertools.pairwise(values):
-        if flag == "-m" and isinstance(module, str):
-            yield Import("", module, "*")
 
 
 def references(statement: ast.AST, bound: set[str], package: Package = ()) -> set[str]:
@@ -164,6 +147,9 @@ def references(statement: ast.AST, bound: set[str], package: Package = ()) -> se
             continue
         if isinstance(node, ast.Global):
             found.update(node.names)
+        elif isinstance(node, ast.ClassDef):
+            # What is imported in its body is found as an attribute.
+            found |= {i.local for i in imports_of(node, package, deep=False)}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             text = node.value
             if len(text) < 200 and any(name in text for name in known):

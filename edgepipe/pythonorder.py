@@ -9,101 +9,12 @@ not needed, and the other way round would cost a wrong result.
 from __future__ import annotations
 
 import ast
-import builtins
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from edgepipe.pythonnames import Import, bound_names, dotted, is_quiet_import
+from edgepipe.pythoneffects import Effects, name_bound
+from edgepipe.pythonnames import Import, bound_names, is_quiet_import
 
-_QUIET_PACKAGES = {"pydantic", "edgepipe", "torch", "numpy", "typing_extensions"}
-_DECORATORS = frozenset(
-    {
-        "abstractmethod",
-        "asynccontextmanager",
-        "cache",
-        "cached_property",
-        "classmethod",
-        "computed_field",
-        "contextmanager",
-        "dataclass",
-        "deleter",
-        "field_serializer",
-        "field_validator",
-        "final",
-        "getter",
-        "inference_mode",
-        "lru_cache",
-        "model_serializer",
-        "model_validator",
-        "no_grad",
-        "overload",
-        "override",
-        "property",
-        "runtime_checkable",
-        "setter",
-        "staticmethod",
-        "total_ordering",
-        "unique",
-        "wraps",
-    }
-)
-_CALLS = frozenset(
-    {
-        "Annotated",
-        "ConfigDict",
-        "Field",
-        "Literal",
-        "MappingProxyType",
-        "Metric",
-        "NewType",
-        "ParamSpec",
-        "Path",
-        "Port",
-        "PurePath",
-        "PurePosixPath",
-        "TypeVar",
-        "attrgetter",
-        "auto",
-        "bool",
-        "cast",
-        "compile",
-        "dict",
-        "field",
-        "float",
-        "frozenset",
-        "int",
-        "itemgetter",
-        "len",
-        "list",
-        "namedtuple",
-        "optional",
-        "partial",
-        "range",
-        "set",
-        "str",
-        "tuple",
-    }
-)
-_EXPRESSIONS = (
-    ast.Constant,
-    ast.Name,
-    ast.Attribute,
-    ast.Tuple,
-    ast.List,
-    ast.Set,
-    ast.Dict,
-    ast.UnaryOp,
-    ast.BinOp,
-    ast.BoolOp,
-    ast.Compare,
-    ast.Subscript,
-    ast.Slice,
-    ast.IfExp,
-    ast.JoinedStr,
-    ast.FormattedValue,
-    ast.Starred,
-)
 _Def = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -111,10 +22,8 @@ class Order:
     """Sorts the top-level statements of one module."""
 
     def __init__(self, body: list[ast.stmt], imports: Iterable[Import]) -> None:
-        self.imports = {i.local: i.module.partition(".")[0] for i in imports if i.local}
         self._count = Counter(bound_names(body))
-        self._classes: set[str] = set()
-        """Classes of this module that nobody notices being derived from."""
+        self._effects = Effects(body, imports, set(self._count))
         self.placed: set[str] = set()
         """Definitions that have a place."""
         self._named: dict[int, str] = {}
@@ -129,21 +38,21 @@ class Order:
         rest: list[ast.stmt] = []
         free: dict[str, ast.stmt] = {}
         for statement in body:
-            name = _name(statement)
+            name = name_bound(statement)
             if name is None:
                 if not is_quiet_import(statement):
                     rest.append(statement)
             elif isinstance(statement, ast.Assign | ast.AnnAssign):
-                if self._count[name] == 1 and self._is_free(statement):
+                if self._count[name] == 1 and self._effects.is_free(statement):
                     free[name] = statement
                 else:
                     rest.append(statement)
             else:
                 self._named[id(statement)] = name
-                if self._count[name] == 1 and self._is_free(statement):
+                if self._count[name] == 1 and self._effects.is_free(statement):
                     free[name] = statement
                     if isinstance(statement, ast.ClassDef):
-                        self._classes.add(name)
+                        self._effects.classes.add(name)
                 else:
                     self.placed.add(name)
                     rest.append(statement)
@@ -167,92 +76,6 @@ class Order:
                     waiting.append(statement)
                     if not isinstance(statement, ast.Assign | ast.AnnAssign):
                         self.placed.add(name)
-
-    def _is_free(self, statement: ast.stmt) -> bool:
-        if isinstance(statement, ast.Assign | ast.AnnAssign):
-            return statement.value is None or self._is_pure(statement.value)
-        if isinstance(statement, ast.ClassDef):
-            return self._is_free_class(statement)
-        assert isinstance(statement, _Def)
-        return self._is_free_function(statement)
-
-    def _is_free_function(self, function: _Def) -> bool:
-        defaults = [*function.args.defaults, *function.args.kw_defaults]
-        return all(map(self._is_quiet_decorator, function.decorator_list)) and all(
-            default is None or self._is_pure(default) for default in defaults
-        )
-
-    def _is_free_class(self, class_: ast.ClassDef) -> bool:
-        return (
-            all(map(self._is_quiet_decorator, class_.decorator_list))
-            and all(map(self._is_quiet_base, class_.bases))
-            and all(k.arg == "metaclass" and _tail(k.value) == "ABCMeta" for k in class_.keywords)
-            and all(map(self._is_free_in_class, class_.body))
-        )
-
-    def _is_free_in_class(self, statement: ast.stmt) -> bool:
-        if isinstance(statement, _Def):
-            hooks = {"__init_subclass__", "__class_getitem__", "__set_name__"}
-            return statement.name not in hooks and self._is_free_function(statement)
-        if isinstance(statement, ast.ClassDef):
-            return self._is_free_class(statement)
-        if isinstance(statement, ast.Assign | ast.AnnAssign):
-            return statement.value is None or self._is_pure(statement.value)
-        return isinstance(statement, ast.Pass)
-
-    def _is_quiet_decorator(self, node: ast.expr) -> bool:
-        call = node.func if isinstance(node, ast.Call) else node
-        arguments = (
-            node.args + [k.value for k in node.keywords] if isinstance(node, ast.Call) else []
-        )
-        tail, root = _tail(call), dotted(call).partition(".")[0]
-        known = tail in _DECORATORS and (self._is_quiet(root) or tail in {"setter", "deleter"})
-        return known and all(map(self._is_pure, arguments))
-
-    def _is_quiet_base(self, node: ast.expr) -> bool:
-        base = node.value if isinstance(node, ast.Subscript) else node
-        root = dotted(base).partition(".")[0]
-        return root in self._classes or (bool(root) and self._is_quiet(root))
-
-    def _is_quiet(self, root: str) -> bool:
-        """Whether a name comes from where nothing is registered by being used."""
-        if root in self.imports:
-            top = self.imports[root]
-            return top in sys.stdlib_module_names or top in _QUIET_PACKAGES
-        return root not in self._count and hasattr(builtins, root)
-
-    def _is_pure(self, node: ast.expr) -> bool:
-        """Whether evaluating it does nothing but give a value."""
-        if isinstance(node, ast.Lambda):
-            return True
-        if isinstance(node, ast.Call):
-            root = dotted(node.func).partition(".")[0]
-            validates = root in self._classes and _tail(node.func) == "model_validate"
-            if not validates and (_tail(node.func) not in _CALLS or not self._is_quiet(root)):
-                return False
-            return all(map(self._is_pure, [*node.args, *(k.value for k in node.keywords)]))
-        if not isinstance(node, _EXPRESSIONS):
-            return False
-        return all(
-            self._is_pure(child)
-            for child in ast.iter_child_nodes(node)
-            if isinstance(child, ast.expr)
-        )
-
-
-def _name(statement: ast.stmt) -> str | None:
-    if isinstance(statement, _Def | ast.ClassDef):
-        return statement.name
-    if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-        return statement.target.id
-    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-        target = statement.targets[0]
-        return target.id if isinstance(target, ast.Name) else None
-    return None
-
-
-def _tail(node: ast.expr) -> str:
-    return dotted(node).rpartition(".")[2]
 
 
 def _looks_into(statement: ast.stmt) -> set[str]:

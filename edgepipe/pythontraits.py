@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -10,12 +11,22 @@ from edgepipe.pythonnames import Package, dotted, imports_of, last
 
 _OPAQUE = {"globals", "locals", "eval", "exec", "__builtins__"}
 """As names: ``module.eval()`` is something else."""
-_EVERYWHERE = {"__globals__", "getmodule", "get_objects"}
+_EVERYWHERE = {"__globals__", "f_back", "f_globals", "getmodule", "get_objects"}
 _DOCSTRINGS = {"__doc__", "getdoc", "use_attribute_docstrings", "cleandoc"}
-_RUNS = {"run_module", "run_path", "runpy", "-m"}
-_LOADS_FILES = {"spec_from_file_location", "SourceFileLoader", "run_path"}
-_READS_RESOURCES = {"files", "get_data", "read_text", "read_binary", "open_text", "open_binary"}
-_UP = {"parent", "dirname"}
+_RUNS = {
+    "create_subprocess_exec",
+    "create_subprocess_shell",
+    "executable",
+    "run_module",
+    "run_path",
+    "runpy",
+    "subprocess",
+}
+_RUNS_PYTHON = re.compile(r"^-m$|(^|[\s/])python[\d.]*(\s|$)|\s-m\s")
+
+
+Words = tuple[set[str], set[str], set[str]]
+"""Names, attributes (keywords and parts of modules' names too) and constant texts."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +45,10 @@ class Traits:
     """It reads docstrings."""
     runs: bool = False
     """It starts modules as programs."""
+    searches: bool = False
+    """It may change where modules are sought."""
     exports: tuple[str, ...] = ()
     """What its ``__all__`` lists."""
-    up: int = -1
-    """It looks for files beside itself, so many folders up; -1: it does not."""
-    resources: tuple[str, ...] = ()
-    """Packages whose data files it reads."""
-    texts: tuple[str, ...] = ()
-    """Its constant texts, where it looks for files: their names are among these."""
 
     def plain(self) -> Any:
         """As plain data."""
@@ -54,31 +61,29 @@ class Traits:
         return cls(*parts)
 
     @classmethod
-    def of(cls, tree: ast.Module, package: Package) -> Traits:
-        """Read a file."""
-        names, attributes, texts = _words(tree)
-        words = names | attributes
-        up, resources = _files_beside(tree, words, package)
-        loads = bool(words & _LOADS_FILES) or bool(names & {"exec"})
-        finds_modules = "modules" in words and "sys" in words
+    def of(cls, tree: ast.Module, words: Words, package: Package) -> Traits:
+        """Read a file in which these words occur."""
+        names, attributes, texts = words
+        either = names | attributes
+        finds_modules = "modules" in either and "sys" in either
         by_text = finds_modules and _looks_up_by_text(tree)
-        reads_files = up >= 0 or bool(resources) or loads
         return cls(
-            opaque=bool(names & _OPAQUE) or "__dict__" in attributes or finds_modules,
-            everywhere=bool(words & _EVERYWHERE) or by_text,
-            heirs=tuple(sorted(_heirs(tree, package))) if "__subclasses__" in words else (),
-            loose=tuple(sorted(w for w in words if w.isidentifier())) if finds_modules else (),
-            docstrings=bool(words & _DOCSTRINGS),
-            runs=bool((words | texts) & _RUNS),
-            exports=tuple(sorted(_exports(tree))),
-            up=max(up, 0) if reads_files else -1,
-            resources=tuple(sorted(resources)),
-            texts=tuple(sorted(t for t in texts if 1 < len(t) < 200)) if reads_files else (),
+            opaque=bool(names & _OPAQUE)
+            or bool(attributes & {"__dict__", "f_locals"})
+            or ("vars" in names and _asks_for_all(tree))
+            or finds_modules,
+            everywhere=bool(either & _EVERYWHERE) or by_text,
+            heirs=tuple(sorted(_heirs(tree, package))) if "__subclasses__" in either else (),
+            loose=tuple(sorted(w for w in either if w.isidentifier())) if finds_modules else (),
+            docstrings=bool(either & _DOCSTRINGS),
+            runs=bool(either & _RUNS) or any(map(_RUNS_PYTHON.search, texts)),
+            searches="addsitedir" in either or ("sys" in either and _finds_modules(tree)),
+            exports=tuple(sorted(_exports(tree))) if "__all__" in names else (),
         )
 
 
-def _words(tree: ast.AST) -> tuple[set[str], set[str], set[str]]:
-    """Names, attributes (keywords too) and constant texts that occur."""
+def words_of(tree: ast.AST) -> Words:
+    """The words that occur."""
     names: set[str] = set()
     attributes: set[str] = set()
     texts: set[str] = set()
@@ -87,6 +92,8 @@ def _words(tree: ast.AST) -> tuple[set[str], set[str], set[str]]:
             names.add(node.id)
         elif isinstance(node, ast.Attribute):
             attributes.add(node.attr)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            attributes.update(node.module.split("."))
         elif isinstance(node, ast.alias):
             attributes.update(node.name.split("."))
         elif isinstance(node, ast.keyword) and node.arg:
@@ -117,6 +124,23 @@ def _heirs(tree: ast.AST, package: Package) -> set[str]:
     return {imported.get(dotted(node).partition(".")[0], "") for node in asked} or {""}
 
 
+def _finds_modules(tree: ast.AST) -> bool:
+    """Whether ``sys.path`` occurs."""
+    imports = (n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module == "sys")
+    return any(dotted(node) == "sys.path" for node in ast.walk(tree)) or any(
+        alias.name == "path" for statement in imports for alias in statement.names
+    )
+
+
+def _asks_for_all(tree: ast.AST) -> bool:
+    """Whether ``vars`` may be asked for the names of the file itself."""
+    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and last(n.func) == "vars"]
+    given = {id(call.func) for call in calls if call.args}
+    return any(
+        isinstance(n, ast.Name) and n.id == "vars" and id(n) not in given for n in ast.walk(tree)
+    )
+
+
 def _looks_up_by_text(tree: ast.AST) -> bool:
     """Whether an attribute's name is found out while running."""
     for node in ast.walk(tree):
@@ -127,31 +151,3 @@ def _looks_up_by_text(tree: ast.AST) -> bool:
             if node.func.id == "getattr" and not constant:
                 return True
     return False
-
-
-def _files_beside(tree: ast.AST, words: set[str], package: Package) -> tuple[int, set[str]]:
-    """How many folders up files are sought, -1 for not at all; packages whose files are read."""
-    up, resources = -1, set()
-    if "__file__" in words or "__path__" in words:
-        chain = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute | ast.Name)]
-        ups = sum((n.attr if isinstance(n, ast.Attribute) else n.id) in _UP for n in chain)
-        numbers = [
-            int(n.slice.value) + 1
-            for n in ast.walk(tree)
-            if isinstance(n, ast.Subscript)
-            and isinstance(n.value, ast.Attribute)
-            and n.value.attr == "parents"
-            and isinstance(n.slice, ast.Constant)
-            and isinstance(n.slice.value, int)
-        ]
-        dots = sum(isinstance(n, ast.Constant) and n.value == ".." for n in ast.walk(tree))
-        up = max([ups + dots - 1, *(n - 1 for n in numbers), 0])
-    if "resources" in words or "pkgutil" in words:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and last(node.func) in _READS_RESOURCES and node.args:
-                first = node.args[0]
-                if isinstance(first, ast.Constant) and isinstance(first.value, str):
-                    resources.add(first.value)
-                else:
-                    resources.add(".".join(package))
-    return up, resources

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from edgepipe.datafiles import DataFiles
 from edgepipe.digest import digest_bytes
 from edgepipe.links import Linker, Links, in_engine
 from edgepipe.modules import Place
-from edgepipe.pythonfile import DATA, DOCSTRINGS, MAIN, MODULE
+from edgepipe.pythonfile import DATA, DOCSTRINGS, MAIN, MODULE, Unit
 from edgepipe.pythonnames import Import
 
 
@@ -17,12 +18,14 @@ class Walk:
 
     Args:
         linker: finds links.
+        files: finds the files that code reads.
         start: the file.
         name: the definition in it that is meant; None, or one that is not there: all of it.
     """
 
-    def __init__(self, linker: Linker, start: Place, name: str | None) -> None:
+    def __init__(self, linker: Linker, files: DataFiles, start: Place, name: str | None) -> None:
         self._linker = linker
+        self._files = files
         self._loaded: dict[Path, Place] = {}
         self._taken: set[tuple[Path, str]] = set()
         self._whole: set[Path] = set()
@@ -31,6 +34,7 @@ class Walk:
         self.foreign: set[str] = set()
         self._loose: set[str] = set()
         self._heirs: set[str] = set()
+        self._started: set[Place] = set()
         self._everywhere = False
         self._waiting: list[Links] = []
         definitions = linker.unit(start).definitions
@@ -46,6 +50,8 @@ class Walk:
                 self._go(self._waiting.pop())
             if self._everywhere or self._loose or self._heirs:
                 self._waiting = [hidden] if (hidden := self._hidden()).takes else []
+            self._find_files()
+            self._start_programs()
 
     def _go(self, links: Links) -> None:
         for place in links.loads:
@@ -73,6 +79,30 @@ class Walk:
         self._passed |= links.passed
         self._data |= links.data
 
+    def _find_files(self) -> None:
+        """What the files that are loaded may read beside themselves."""
+        units = {p: self._linker.unit(p) for p in self._loaded.values() if not in_engine(p[0])}
+        found = self._files.read_by(units)
+        self._data |= {path: root for path, root in found.items() if path.suffix != ".py"}
+        code = {
+            (p, r): None for p, r in found.items() if p.suffix == ".py" and p not in self._whole
+        }
+        if code:
+            self._waiting.append(Links(wholes=code))
+
+    def _start_programs(self) -> None:
+        """What files do that may be started as programs."""
+        if any(unit.traits.runs for unit in self._theirs()):
+            for place in self._loaded.values():
+                if place not in self._started and not in_engine(place[0]):
+                    self._started.add(place)
+                    self._waiting.append(self._linker.program(place))
+
+    def _theirs(self) -> list[Unit]:
+        """The files that are loaded, without those of the engine."""
+        loaded = self._loaded.values()
+        return [self._linker.unit(place) for place in loaded if not in_engine(place[0])]
+
     def _hidden(self) -> Links:
         """What may be found by its name, or by looking everywhere, in what is loaded."""
         return Links(
@@ -92,9 +122,7 @@ class Walk:
     def code(self, read: Callable[[Path], str]) -> dict[str, str]:
         """Digests by name. ``read`` gives the digest of a file that is no code."""
         units = {path: self._linker.unit(place) for path, place in self._loaded.items()}
-        theirs = [unit for path, unit in units.items() if not in_engine(path)]
-        runs = any(unit.traits.runs for unit in theirs)
-        docstrings = any(unit.traits.docstrings for unit in theirs)
+        docstrings = any(unit.traits.docstrings for unit in self._theirs())
         parts: list[tuple[str, str, str]] = []
         files = {path: _file(place) for path, place in self._loaded.items()}
         for path, name in self._taken:
@@ -107,7 +135,7 @@ class Walk:
                 continue
             if unit.rest:
                 parts.append((f"{file}:{MODULE}", str(path), unit.rest.digest))
-            if unit.main and runs:
+            if unit.main and self._started:
                 parts.append((f"{file}:{MAIN}", str(path), unit.main.digest))
             if docstrings and unit.docstrings:
                 parts.append((f"{file}:{DOCSTRINGS}", str(path), unit.docstrings))

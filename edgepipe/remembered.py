@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgepipe import pythonfile, pythonnames, pythonorder, pythontraits
 from edgepipe.digest import digest_bytes
 from edgepipe.filestate import FileState
 from edgepipe.fingerprint import Fingerprints
+from edgepipe.modules import ENGINE_FOLDER
 from edgepipe.pythonfile import Unit, read_unit
 from edgepipe.usercode import drop_stale_bytecode
 
@@ -68,7 +68,6 @@ def state_of(path: str) -> State | None:
 @functools.cache
 def _reader() -> str:
     """Changes with the code that reads files, and with Python's syntax trees."""
-    modules = (pythonfile, pythonnames, pythonorder, pythontraits)
-    bodies = [Path(str(module.__file__)).read_bytes() for module in modules]
+    bodies = [path.read_bytes() for path in sorted(ENGINE_FOLDER.glob("python*.py"))]
     version = platform.python_version().encode()
     return digest_bytes("reader", b"\0".join([version, *bodies]))[:16]

@@ -218,6 +218,12 @@ BOTH = {"m.py:one", "m.py:two"}
         ("import m\n@m.two\ndef f():\n    pass\n", {"m.py:two"}),
         ("import m\ndef f(x=m.one):\n    pass\n", {"m.py:one"}),
         ("import m\ndef f(x: 'm.one') -> None:\n    pass\n", {"m.py:one"}),
+        ("class K:\n    from m import one\n", {"m.py:one"}),
+        ("class K:\n    import m\n", BOTH),
+        (
+            "class K:\n    def f(self):\n        class L:\n            from m import two\n",
+            {"m.py:two"},
+        ),
     ],
 )
 def test_of_a_helper_the_definitions_that_are_meant_count(
@@ -243,6 +249,18 @@ def test_of_a_helper_the_definitions_that_are_meant_count(
         ("D = {}\nD['a'] = 1\nONE = D['a']\n", True),
         ("def f():\n    D['a'] = 1\nD = {}\nf()\nONE = D['a']\n", True),
         ("if True:\n    ONE = 1\n", True),
+        ("from r import R\ndef f():\n    pass\nONE = R + f\n", True),
+        ("from r import R\nONE = not R\n", True),
+        ("from r import R\nONE = 1 if R else 2\n", True),
+        ("from r import R\nONE = R < 1\n", True),
+        ("from r import R\nONE = R[1]\n", True),
+        ("from r import R\nONE = R.a\n", True),
+        ("import r\nONE = r.R.a\n", True),
+        ("from r import R\nTWO = [R]\nONE = TWO[0] + 1\n", True),
+        ("from r import R\nONE: R(1) = 3\n", True),
+        ("from r import R\ndef one(x: R(1)):\n    pass\n", True),
+        ("from r import R\ndef one() -> R(1):\n    pass\n", True),
+        ("from r import R\nclass One:\n    x: R(1)\n", True),
     ],
 )
 def test_what_importing_does_counts_though_nothing_names_it(
@@ -250,6 +268,41 @@ def test_what_importing_does_counts_though_nothing_names_it(
 ) -> None:
     found = reached(tmp_path, {"stage.py": "import m\n", "m.py": module})
     assert any(name.startswith("m.py:") for name in found) is always
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "import r\nONE = r.R\n",
+        "import r.s\nONE = r.s.R\n",
+        "from r import R\nONE = [R, (R, 1)]\n",
+        "import logging\nONE = logging.getLogger(__name__)\n",
+        "import numpy as np\nONE = np.float32 | np.pi\n",
+        "from r import R\ndef one(x: R[int] | None):\n    pass\n",
+    ],
+)
+def test_what_only_binds_a_name_does_not_count_unasked(tmp_path: Path, module: str) -> None:
+    def code(text: str) -> dict[str, str]:
+        reached(tmp_path, {"stage.py": "import m\n", "m.py": text})
+        return dict(Fingerprints([tmp_path]).of(tmp_path / "stage.py", tmp_path))
+
+    assert code(module) == code(module + "TWO = 2\n") == code(module.partition("\n")[0] + "\n")
+
+
+@pytest.mark.parametrize(
+    ("get", "every"),
+    [
+        ("vars()['f_' + n]()", True),
+        ("T['f_' + n]()\n\n\nT = vars()", True),
+        ("vars(n)['x']", False),
+        ("sys._getframe().f_globals['f_' + n]()", True),
+        ("sys._getframe().f_locals", True),
+    ],
+)
+def test_names_that_a_file_looks_up_in_itself(tmp_path: Path, get: str, every: bool) -> None:
+    text = f"import sys\n\n\ndef f_a():\n    return 1\n\n\ndef get(n):\n    return {get}\n"
+    found = reached(tmp_path, {"stage.py": "from m import get\nget('a')\n", "m.py": text})
+    assert ("m.py:f_a" in found) is every
 
 
 def test_the_place_of_what_has_one_counts(tmp_path: Path) -> None:

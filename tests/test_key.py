@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from projects import GOLDEN, Compile, Folder
 from edgepipe.errors import ConfigError
 from edgepipe.explain import changes
 from edgepipe.key import (
+    _distributions,
     code_digest,
-    distribution_of,
+    distributions_of,
     installed,
     key_of,
     machine,
@@ -171,7 +173,27 @@ def test_many_changes_are_counted() -> None:
 
 
 def test_what_the_user_s_code_imports_is_found_among_distributions() -> None:
-    assert distribution_of("yaml") == ("pyyaml", installed("pyyaml"))
-    assert distribution_of("blake3") == ("blake3", installed("blake3"))
-    assert distribution_of("_pytest") == ("pytest", installed("pytest"))
-    assert distribution_of("no_such_module") is None
+    assert distributions_of("yaml") == {"pyyaml": installed("pyyaml")}
+    assert distributions_of("blake3") == {"blake3": installed("blake3")}
+    assert distributions_of("_pytest") == {"pytest": installed("pytest")}
+    assert distributions_of("no_such_module") == {}
+
+
+def test_distributions_that_share_a_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / "shared" / name).mkdir(parents=True)
+        (tmp_path / "shared" / name / "__init__.py").write_text("")
+        info = tmp_path / f"shared_{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: shared-{name}\nVersion: 1.0\n"
+        )
+        (info / "RECORD").write_text(f"shared/{name}/__init__.py,,\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    _distributions.cache_clear()
+    try:
+        assert distributions_of("shared") == {"shared-one": "1.0", "shared-two": "1.0"}
+    finally:
+        _distributions.cache_clear()
