@@ -191,18 +191,3 @@ class FewSizes(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         scores: Tensor = self.head(self.layers(x).relu().mean((2, 3)))
         return scores
-
-
-class Gated(nn.Module):
-    """One half of the channels opens the other, so they go in pairs."""
-
-    def __init__(self, num_classes: int, channels: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(channels, 32, 3, 2, 1)
-        self.second = nn.Conv2d(16, 24, 3, 2, 1)
-        self.head = nn.Linear(24, num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        values, gates = self.first(x).chunk(2, 1)
-        scores: Tensor = self.head(self.second(values * gates.sigmoid()).relu().mean((2, 3)))
-        return scores

@@ -11,6 +11,7 @@ from small_digits import save_digits
 
 from edgepipe.usercode import import_user_object
 from edgepipe_stages import ImageDataset
+from edgepipe_stages._pruning.excess import excess_of_channels
 from edgepipe_stages._torch_model import build, save_model
 from edgepipe_stages.prune.structured import PruneStructured
 
@@ -59,10 +60,19 @@ def test_as_many_macs_as_asked_for(prune: Any) -> None:
     assert warnings(ran) == []
 
 
-def test_more_channels_than_asked_for(prune: Any) -> None:
-    [warning] = warnings(prune("Gated", ratio=0.5, round_to=1))
-    assert warning.startswith("layers lost more channels than the 50% that ratio asks for (first ")
-    assert "second" not in warning
+def test_more_channels_than_asked_for() -> None:
+    before = {"gated": 32, "plain": 24, "small": 6}
+    after = {"gated": 8, "plain": 12, "small": 6}
+    warning = excess_of_channels(0.5, before, after, 1)
+    assert warning == (
+        "layers lost more channels than the 50% that ratio asks for (gated 75%), as some of their"
+        " channels go only together; lower ratio, or name them in 'ignore'"
+    )
+
+
+def test_rounded_numbers_of_channels_are_no_excess() -> None:
+    assert excess_of_channels(0.3, {"a": 12}, {"a": 8}, 8) is None
+    assert excess_of_channels(0.4, {"a": 16}, {"a": 8}, 8) is None
 
 
 @pytest.mark.parametrize("name", ["Branches", "Grouped", "Dense"])

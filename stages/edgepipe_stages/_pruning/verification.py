@@ -9,7 +9,7 @@ wrong inputs.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any
 
 import torch
@@ -21,6 +21,8 @@ from edgepipe_stages import Interface
 from edgepipe_stages._pruning.functions import functions
 
 _STEP = 2.0**-30
+_EXACT = 2**24
+"""Numbers up to here are exact in float32, the faster one."""
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 
 
@@ -42,14 +44,18 @@ def takes_the_right_channels(
         torch.manual_seed(0)
         image = torch.randn(interface.shape)
         dtype = _precision(whole, image)
-        image, whole = image.to(dtype), whole.to(dtype)
         pruned = copy.deepcopy(whole)
+        image, whole = image.to(dtype), whole.to(dtype)
+        if max((w.numel() for w in _weights(pruned).values()), default=0) > _EXACT:
+            pruned = pruned.to(dtype)
         # Each weight is its own place, which tells those that are left.
         for weight in _weights(pruned).values():
             weight.copy_(torch.arange(weight.numel()).view(weight.shape) * _STEP)
         with torch.enable_grad():
             remove(pruned)
-        _fill(whole, pruned)
+        left = {name: (weight / _STEP).round().long() for name, weight in _weights(pruned).items()}
+        pruned = pruned.to(dtype)
+        _fill(whole, pruned, left)
         return _same(whole, pruned, image, _TOLERANCE[dtype])
 
 
@@ -67,9 +73,14 @@ def _weights(module: nn.Module) -> dict[str, Tensor]:
     return {name: weight for name, weight in named if weight.is_floating_point()}
 
 
-def _fill(whole: nn.Module, pruned: nn.Module) -> None:
-    """Random weights for both: the same where both have them, zero where only one has."""
-    left = {name: (weight / _STEP).round().long() for name, weight in _weights(pruned).items()}
+def _fill(whole: nn.Module, pruned: nn.Module, left: dict[str, Tensor]) -> None:
+    """Random weights for both: the same where both have them, zero where only one has.
+
+    Args:
+        whole: before the removal.
+        pruned: after it.
+        left: the places in ``whole`` of the weights of ``pruned``.
+    """
     for weight in _weights(whole).values():
         if weight.ndim > 1:
             weight.normal_(std=(weight.shape[0] / weight.numel()) ** 0.5)
@@ -85,20 +96,23 @@ def _fill(whole: nn.Module, pruned: nn.Module) -> None:
 
 
 def _same(whole: nn.Module, pruned: nn.Module, image: Tensor, tolerance: float) -> bool:
-    first = [_ChannelByChannel() for _ in range(2)]
-    for network, mode in zip((whole, pruned), first, strict=True):
-        with mode:
-            network(image)
-    if len(first[0].shares) != len(first[1].shares):
+    scores, shares = _run(whole, image)
+    pruned_scores, pruned_shares = _run(pruned, image)
+    if len(shares) != len(pruned_shares):
         return False
-    shares = zip(first[0].shares, first[1].shares, strict=True)
-    of_channels = {place for place, (a, b) in enumerate(shares) if a != b}
-    scores = []
-    for network in (whole, pruned):
-        with _ChannelByChannel(of_channels):
-            scores.append(network(image))
-    difference = (scores[0] - scores[1]).abs().max()
-    return bool(difference <= tolerance * scores[0].abs().max())
+    places = range(len(shares))
+    if of_channels := {place for place in places if shares[place] != pruned_shares[place]}:
+        scores, _ = _run(whole, image, of_channels)
+        pruned_scores, _ = _run(pruned, image, of_channels)
+    difference = (scores - pruned_scores).abs().max()
+    return bool(difference <= tolerance * scores.abs().max())
+
+
+def _run(
+    module: nn.Module, image: Tensor, of_channels: Set[int] = frozenset()
+) -> tuple[Tensor, list[float]]:
+    with _ChannelByChannel(of_channels) as mode:
+        return module(image), mode.shares
 
 
 _SOFTMAX = functions("log_softmax softmax softmin")
@@ -112,9 +126,9 @@ class _ChannelByChannel(TorchFunctionMode):
     gives zero where it is one of all channels, which its first run finds out by its share.
     """
 
-    def __init__(self, of_channels: set[int] | None = None) -> None:
+    def __init__(self, of_channels: Set[int]) -> None:
         super().__init__()
-        self.of_channels = of_channels or set()
+        self.of_channels = of_channels
         self.shares: list[float] = []
         """Of each reduction: how many numbers become one."""
 
