@@ -74,8 +74,11 @@ def remember(
         whether it was kept: not where an object is gone, or a file was written since the command
         began, or so shortly before that a later write could bear the same time.
     """
-    from edgepipe.replacing import replace
+    from edgepipe.replacing import clear, replace
 
+    place = _place(question)
+    folder = os.path.dirname(place)  # noqa: PTH120
+    clear(folder)
     states = {path: stat_of(path) for path in sorted(files)}
     # The time of the last change is the kernel's; that of writing is anybody's.
     if any(state[3] > since_ns - 50_000_000 for state in states.values() if state):
@@ -85,8 +88,6 @@ def remember(
         return False
     states |= made
     body = marshal.dumps((_digest(question), code, text, states, folders, staging))
-    place = _place(question)
-    folder = os.path.dirname(place)  # noqa: PTH120
     try:
         # A cache that the environment names and this project does not use is not begun here.
         if os.path.isdir(os.path.dirname(folder)):  # noqa: PTH112, PTH120

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 from collections.abc import Iterable, Iterator
 from importlib import metadata
@@ -10,6 +11,7 @@ from pathlib import Path
 from edgepipe.kinds import packages
 from edgepipe.planner import Planner
 from edgepipe.project import marks
+from edgepipe.pythonnames import last
 from edgepipe.store import Record
 
 
@@ -61,12 +63,41 @@ def folders(planner: Planner) -> Iterator[Path]:
 
 def reads_variables(planner: Planner) -> bool:
     """Whether a plug-in may read environment variables while it is imported, as for a default."""
+    readers: set[str] = set()
+    called: set[str] = set()
     for path in map(Path, planner.fingerprints.states):
-        if any(path.is_relative_to(folder) for folder in planner.project.plugins):
-            text = path.read_bytes()
-            if b"environ" in text or b"getenv" in text:
+        if path.suffix == ".py" and any(map(path.is_relative_to, planner.project.plugins)):
+            try:
+                tree = ast.parse(path.read_bytes())
+            except SyntaxError:
                 return True
-    return False
+            importing = list(_while_imported(tree))
+            if _names_variables(importing):
+                return True
+            called |= {last(n.func) for n in importing if isinstance(n, ast.Call)}
+            functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
+            readers |= {f.name for f in functions if _names_variables(ast.walk(f))}
+    return bool(readers & called)
+
+
+def _while_imported(node: ast.AST) -> Iterator[ast.AST]:
+    """All of a file but what stands in functions."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            parts = [*getattr(child, "decorator_list", ()), child.args]
+            for part in parts:
+                yield part
+                yield from _while_imported(part)
+        else:
+            yield child
+            yield from _while_imported(child)
+
+
+def _names_variables(nodes: Iterable[ast.AST]) -> bool:
+    return any(
+        isinstance(n, ast.Name | ast.Attribute) and last(n) in {"environ", "environb", "getenv"}
+        for n in nodes
+    )
 
 
 def objects(planner: Planner, records: Iterable[Record], run: Path) -> Iterator[Path]:

@@ -279,7 +279,7 @@ def test_a_worker_whose_tool_is_dead_ends_without_a_word(project: Folder) -> Non
     )
     # Its input stays open: another child of the tool may hold it for a moment.
     assert worker.stdin is not None
-    worker.stdin.write(json.dumps(asdict(job)).encode() + b"\n")
+    worker.stdin.write(json.dumps([1, asdict(job)]).encode() + b"\n")
     worker.stdin.flush()
     assert worker.wait(20) == -signal.SIGKILL
     assert worker.stderr is not None
