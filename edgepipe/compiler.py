@@ -16,7 +16,7 @@ from edgepipe.gatecheck import Choice, bind
 from edgepipe.gates import Ref
 from edgepipe.graph import Graph, GraphNode, Source
 from edgepipe.kinds import Kinds, packages
-from edgepipe.sources import missing
+from edgepipe.sources import missing, unkept
 from edgepipe.spec import Scalar, parse_model, validate
 from edgepipe.stage import Stage, ports_of
 from edgepipe.units import parse_size
@@ -163,6 +163,13 @@ class _Compiler:
             path = tuple(parameter.split(".")) if parameter else ()
             self.problems.add(message, hint, tree.at(path))
         self.problems += missing(stage, tree, self.project)
+        if changed := unkept(stage):
+            self.problems.add(
+                f"{', '.join(changed)} would reach the worker changed: parameters travel as JSON",
+                "no SecretStr (edgepipe.stage.Secret), no exclude, no computed fields; a validator"
+                " leaves what it made as it is",
+                tree.at((changed[0],)) if changed[0] in tree.value else tree,
+            )
 
     def _sources(self, family: Family, point: Point) -> dict[str, Source]:
         ports = ports_of(family.kind.stage)

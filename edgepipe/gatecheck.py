@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgepipe.errors import Problem, Where, did_you_mean
-from edgepipe.gates import Gate, GateSyntaxError, MetricRef, Ref, parse
+from edgepipe.gates import Gate, GateSyntaxError, MeasureError, MetricRef, Ref, parse
 from edgepipe.graph import SIZE, Graph, GraphNode
 from edgepipe.results import GateResult
 from edgepipe.spec import Scalar
 from edgepipe.stage import Metrics
 from edgepipe.store import Record
+from edgepipe.units import MEASURES
 from edgepipe.yamltree import Node
 
 
@@ -60,6 +61,11 @@ def bind(
             if problem_or_none is not None:
                 problems.append(problem_or_none)
             found.append(() if problem_or_none else members)
+        if all(found):
+            nodes = {m: choice[0].node for m, choice in zip(gate.metrics, found, strict=True)}
+            if problem_or_none := _mismatch(gate, nodes, node.where):
+                problems.append(problem_or_none)
+                continue
         for bound in _points(gate, found):
             yield bound, node.where
 
@@ -80,6 +86,16 @@ def _wrong(ref: Ref, node: GraphNode, place: Node) -> Problem | None:
     hint = did_you_mean(name, known, f"metrics of {node.kind.name}")
     maker = ref.node if port is None else f"{ref.node}.{port}"
     return Problem(f"'{maker}' makes no metric '{name}'", hint, place.where)
+
+
+def _mismatch(gate: Gate, nodes: Mapping[MetricRef, GraphNode], where: Where) -> Problem | None:
+    """Why the two sides cannot be compared; None where they can."""
+    try:
+        gate.check(lambda metric: MEASURES[_unit_of(metric.ref, nodes[metric])])
+    except MeasureError as error:
+        problem = error.problems[0]
+        return Problem(problem.message, problem.hint, where)
+    return None
 
 
 def _points(gate: Gate, found: Sequence[Sequence[Choice]]) -> Iterator[Gate]:
@@ -129,7 +145,11 @@ def _value(ref: Ref, graph: Graph, records: Mapping[str, Record]) -> float:
 
 
 def _unit(ref: Ref, graph: Graph) -> str:
-    known, what = graph.nodes[_name(ref)].stage.metrics, ref.rest[-1]
+    return _unit_of(ref, graph.nodes[_name(ref)])
+
+
+def _unit_of(ref: Ref, node: GraphNode) -> str:
+    known, what = node.stage.metrics, ref.rest[-1]
     if what == SIZE:
         return "bytes"
     return known[what].unit if what in known else "number"

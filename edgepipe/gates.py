@@ -11,16 +11,20 @@ Grammar::
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgepipe.errors import EdgepipeError
-from edgepipe.units import SUFFIXES, show
+from edgepipe.units import MEASURES, SUFFIXES, show
 
 Lookup = Callable[["MetricRef"], float]
 """Gives a metric's value in base units; raises KeyError where there is none."""
+
+Measures = Callable[["MetricRef"], "str | None"]
+"""Tells what a metric measures: ``a time``, ``a size``, or ``a plain number``; None fits all."""
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+)\s*(?P<unit>%|[A-Za-zµ]+)?"
@@ -76,9 +80,13 @@ class MetricRef:
 @dataclass(frozen=True)
 class _Number:
     value: float
+    measures: str | None = None
 
     def evaluate(self, lookup: Lookup) -> float:
         return self.value
+
+    def measure(self, measures: Measures) -> str | None:
+        return self.measures
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,9 @@ class _Metric:
 
     def evaluate(self, lookup: Lookup) -> float:
         return lookup(self.ref)
+
+    def measure(self, measures: Measures) -> str | None:
+        return measures(self.ref)
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,15 @@ class _Operation:
 
     def evaluate(self, lookup: Lookup) -> float:
         return float(_MATH[self.sign](self.left.evaluate(lookup), self.right.evaluate(lookup)))
+
+    def measure(self, measures: Measures) -> str | None:
+        left, right = self.left.measure(measures), self.right.measure(measures)
+        if self.sign in "+-":
+            return _alike(left, right)
+        if self.sign == "/" and left == right:
+            return left and "a plain number"
+        plain = {None, "a plain number"}
+        return left if right in plain else right if left in plain and self.sign == "*" else None
 
 
 Expression = _Number | _Metric | _Operation
@@ -116,6 +136,21 @@ class Gate:
         """Both sides and whether the gate holds. Raises ZeroDivisionError, and what lookup raises."""
         left, right = self.left.evaluate(lookup), self.right.evaluate(lookup)
         return left, right, bool(_COMPARE[self.compare](left, right))
+
+    def check(self, measures: Measures) -> None:
+        """Raise MeasureError where times are compared with sizes, and the like."""
+        _alike(self.left.measure(measures), self.right.measure(measures))
+
+
+class MeasureError(EdgepipeError):
+    """Two sides that cannot be compared."""
+
+
+def _alike(left: str | None, right: str | None) -> str | None:
+    if left is not None and right is not None and left != right:
+        hint = "compare times with times (ms), sizes with sizes (kB), shares with shares (%)"
+        raise MeasureError(f"it sets {left} against {right}", hint)
+    return right if left is None else left
 
 
 def by_how_much(left: float, right: float, unit: str) -> str:
@@ -201,7 +236,12 @@ class _Parser:
                 message = f"'{unit}' is no unit"
                 hint = f"units: {', '.join(SUFFIXES)}"
                 raise GateSyntaxError(number.start("unit"), message, hint)
-            return _Number(float(number["number"]) * SUFFIXES.get(unit, 1.0))
+            value = float(number["number"]) * SUFFIXES.get(unit, 1.0)
+            if math.isinf(value):
+                raise GateSyntaxError(
+                    offset, f"{number['number']} is too large", "write a smaller one"
+                )
+            return _Number(value, MEASURES.get(unit))
         if metric := self._next("metric"):
             ref = Ref.parse(metric["metric"])
             assert ref is not None

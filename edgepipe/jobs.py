@@ -119,6 +119,7 @@ def job_of(
         gpus=",".join(map(str, gpus)),
         scratch=str(place.scratch),
         project=str(planner.project.root),
+        plugins=[str(folder) for folder in planner.project.plugins],
         log=str(log),
         timeout=node.timeout,
         interpreter=planner.interpreter(node),

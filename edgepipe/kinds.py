@@ -23,7 +23,7 @@ from types import ModuleType
 
 from edgepipe.errors import ConfigError, Problem, Where
 from edgepipe.stage import Stage
-from edgepipe.usercode import import_file
+from edgepipe.usercode import drop_stale_bytecode, import_plugin, prefer
 
 GROUP = "edgepipe.stages"
 
@@ -103,6 +103,10 @@ class Kinds:
     @cached_property
     def all(self) -> dict[str, Kind]:
         """Every kind by name, in order. Raises ConfigError where two files hold one kind."""
+        for folder in self.plugins:
+            for path in folder.rglob("*.py"):
+                drop_stale_bytecode(path)
+        prefer(*self.plugins)
         found: dict[str, Kind] = {}
         problems = []
         listed = [kind for package in packages() for kind in _list(package, 2, plugin=False)]
@@ -166,6 +170,4 @@ def load_module(name: str, path: Path, root: Path, plugin: bool) -> ModuleType:
     """Import the module that holds a stage; a plug-in's gets a name that cannot clash."""
     if not plugin:
         return importlib.import_module(name)
-    if str(root) not in sys.path:
-        sys.path.append(str(root))
-    return import_file(path, f"edgepipe_plugin.{name}")
+    return import_plugin(path, name, root)

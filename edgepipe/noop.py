@@ -136,8 +136,13 @@ def question_of(arguments: list[str]) -> str:
     except OSError:
         size = []
     processors = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    where = [os.getcwd(), sys.version, sys.path, sys.stdout.encoding, _boot()]  # noqa: PTH109
+    where = [os.getcwd(), sys.version, sys.path, _encoding(), _boot()]  # noqa: PTH109
     return repr([_VERSION, arguments, variables, size, processors, where])
+
+
+def _encoding() -> str:
+    """What the output can show; there is none where it was closed."""
+    return "" if sys.stdout is None else sys.stdout.encoding
 
 
 def _boot() -> str:

@@ -93,7 +93,8 @@ names it. A node that reads one with a matrix gets the same axes, unless an inde
 dollar sign. `--set vars.NAME=VALUE` and `--set NODE.with.PARAMETER=VALUE` override.
 
 **Includes** are merged under the file, the later over the earlier: mappings key by key, gates
-joined. A relative path starts at the file in which it is written.
+joined. A relative path starts at the file in which its parameter is written, also where a
+variable names it.
 
 **Scalars** are YAML 1.2's: `no`, `on` and `08` are texts, `1e3` is a number.
 

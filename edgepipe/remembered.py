@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.util
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from edgepipe.filestate import FileState
 from edgepipe.fingerprint import Fingerprints
 from edgepipe.modules import ENGINE_FOLDER
 from edgepipe.pythonfile import Unit, read_unit
+from edgepipe.usercode import drop_stale_bytecode
 
 State = tuple[int, int, int, int]
 """Inode, size, time of writing and of change of a file, in ns."""
@@ -63,28 +63,6 @@ def state_of(path: str) -> State | None:
     except OSError:
         return None
     return info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
-
-
-def drop_stale_bytecode(path: Path) -> None:
-    """Remove a file's compiled form where Python would wrongly take it for current.
-
-    Python compares size and seconds only: an edit within a second, or one whose time stamp was
-    put back, would run the code from before it.
-    """
-    with contextlib.suppress(OSError, NotImplementedError):
-        compiled = Path(importlib.util.cache_from_source(str(path)))
-        source, cached = path.stat(), compiled.stat()
-        if cached.st_ctime_ns > source.st_ctime_ns:
-            return
-        with compiled.open("rb") as file:
-            head = file.read(16)
-        is_same = [int.from_bytes(head[i : i + 4], "little") for i in (4, 8, 12)] == [
-            0,
-            int(source.st_mtime) & 0xFFFFFFFF,
-            source.st_size & 0xFFFFFFFF,
-        ]
-        if is_same:
-            compiled.unlink()
 
 
 @functools.cache

@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from edgepipe.errors import ConfigError, did_you_mean
@@ -39,13 +39,16 @@ def listed(runs: Path) -> list[str]:
         return []
 
 
-def same(runs: Path, pipeline: str, keys: Mapping[str, str]) -> tuple[Path, RunResult] | None:
+def same(
+    runs: Path, pipeline: str, keys: Mapping[str, str], like: Callable[[RunResult], bool]
+) -> tuple[Path, RunResult] | None:
     """The pipeline's last run, if it ended with results of just these keys.
 
     Args:
         runs: the folder of the project's runs.
         pipeline: its name.
         keys: node → key, in the order of the graph.
+        like: whether all else is the same that a run shows.
     """
     ours = [name for name in listed(runs) if name.split("-", 2)[2].rpartition("-")[0] == pipeline]
     if not ours:
@@ -54,9 +57,9 @@ def same(runs: Path, pipeline: str, keys: Mapping[str, str]) -> tuple[Path, RunR
         folder, result = load(runs, ours[-1])
     except ConfigError:
         return None
-    return (
-        (folder, result) if list(keys.items()) == [(n.name, n.key) for n in result.nodes] else None
-    )
+    made = [(node.name, node.key) for node in result.nodes]
+    whole = made == list(keys.items()) and (folder / "report.html").is_file() and like(result)
+    return (folder, result) if whole else None
 
 
 def find(runs: Path, name: str = "last") -> Path:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from edgepipe.errors import ConfigError, Problem
 from edgepipe.filestate import FileState, Seen, tree_digest
@@ -112,6 +112,18 @@ def _reached(found: _Found, root: Path, fingerprints: Fingerprints) -> Iterator[
             yield fingerprints.reach(path, base, found.name)
         if not places:
             yield Reached({}, frozenset({found.module.partition(".")[0]}))
+
+
+def unkept(stage: Stage) -> list[str]:
+    """The parameters that are others once a worker has read them: the key would not be theirs."""
+    try:
+        again = type(stage).model_validate_json(stage.model_dump_json(by_alias=True))
+    except ValidationError as error:
+        return list(dict.fromkeys(".".join(map(str, e["loc"])) or "it" for e in error.errors()))
+    if again == stage:
+        return []
+    names = [n for n in type(stage).model_fields if getattr(again, n) != getattr(stage, n)]
+    return names or ["it"]
 
 
 def missing(stage: Stage, tree: Node, root: Path) -> Iterator[Problem]:

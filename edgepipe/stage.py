@@ -85,6 +85,14 @@ class Folder(Artifact):
         return path
 
 
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        # An integer beyond the largest float.
+        return False
+
+
 class Metrics(Artifact):
     """Numbers that a stage found: a JSON object.
 
@@ -113,9 +121,9 @@ class Metrics(Artifact):
     def check(cls, path: Path) -> None:
         super().check(path)
         for name, value in cls.numbers(path).items():
-            if not math.isfinite(value):
+            if not _is_finite(value):
                 raise StageError(
-                    f"metric '{name}' is {value}",
+                    f"metric '{name}' is {str(value)[:20]}",
                     "a number that is not finite is never cached: look for the step that made it"
                     " (a learning rate that is too high, an empty split)",
                 )

@@ -30,6 +30,13 @@ SUFFIXES: dict[str, float] = {
 }
 """What a number in a gate may be followed by, and what it multiplies the number with."""
 
+MEASURES: dict[str, str] = {
+    **dict.fromkeys(("s", "ms", "us", "µs", "min"), "a time"),
+    **dict.fromkeys(("B", "kB", "KB", "MB", "GB", "KiB", "MiB", "GiB", "bytes"), "a size"),
+    **dict.fromkeys(("%", "fraction", "count", "number"), "a plain number"),
+}
+"""What a unit or a suffix measures; a suffix that is not among them fits all."""
+
 
 def parse_size(text: str) -> int:
     """Bytes of a size like ``20 GB`` or ``512MiB``. Raises ValueError where it is none."""

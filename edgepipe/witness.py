@@ -59,10 +59,20 @@ def folders(planner: Planner) -> Iterator[Path]:
     yield from planner.fingerprints.modules.searched
 
 
+def reads_variables(planner: Planner) -> bool:
+    """Whether a plug-in may read environment variables while it is imported, as for a default."""
+    for path in map(Path, planner.fingerprints.states):
+        if any(path.is_relative_to(folder) for folder in planner.project.plugins):
+            text = path.read_bytes()
+            if b"environ" in text or b"getenv" in text:
+                return True
+    return False
+
+
 def objects(planner: Planner, records: Iterable[Record], run: Path) -> Iterator[Path]:
     """Files of the cache, of the project's state, and of the run whose results are shown again."""
     store = planner.store
-    yield from (run / "run.json", planner.files.path, planner.last.path)
+    yield from (run / "run.json", run / "report.html", planner.files.path, planner.last.path)
     for record in records:
         yield store.record_path(record.key)
         for output in record.outputs.values():

@@ -14,13 +14,14 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from edgepipe import masking
+from edgepipe import masking, usercode
 from edgepipe.errors import EdgepipeError, StageError
 from edgepipe.executor import Job
+from edgepipe.isolation import Isolation
 from edgepipe.kinds import Kind
 from edgepipe.stage import Artifact, Context, ports_of
 
@@ -39,7 +40,8 @@ class _Channel:
         self.secrets: list[str] = []
         """What must be in no message."""
 
-    def send(self, name: str, data: dict[str, Any]) -> None:
+    def send(self, number: int, name: str, data: dict[str, Any]) -> None:
+        """Send a message of a job; its number tells it from what an earlier one left behind."""
         if name == "progress":
             now = time.monotonic()
             if now - self._last < _PROGRESS_SECONDS and data["done"] < data["total"]:
@@ -48,7 +50,8 @@ class _Channel:
         if self.secrets:
             texts = {k: v for k, v in data.items() if isinstance(v, str)}
             data = data | {k: masking.masked(v, self.secrets) for k, v in texts.items()}
-        line = json.dumps({"name": name, "data": data}).encode() + b"\n"
+        message = {"job": number, "name": name, "data": data}
+        line = json.dumps(message).encode() + b"\n"
         with self._lock:
             try:
                 self._file.write(line)
@@ -64,26 +67,29 @@ def main(descriptor: int, packages: dict[str, Path] | None = None) -> None:
         packages: in another environment, where the folders of packages are told to the finder.
     """
     channel = _Channel(descriptor)
-    jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+    isolation = Isolation()
+    jobs: queue.SimpleQueue[tuple[int, Job]] = queue.SimpleQueue()
     commands = os.fdopen(os.dup(0), "rb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     threading.Thread(target=_listen, args=(commands, jobs), daemon=True).start()
     while True:
         try:
-            job = jobs.get(timeout=_IDLE_SECONDS)
+            number, job = jobs.get(timeout=_IDLE_SECONDS)
         except queue.Empty:
             # Nobody waits now; between two short jobs it would cost more than they do.
             gc.collect()
-            job = jobs.get()
+            number, job = jobs.get()
         if packages is not None and not job.plugin:
             package = job.module.partition(".")[0]
             packages.setdefault(package, Path(job.root) / package)
-        run(job, channel)
+        with isolation.job(job):
+            run(number, job, channel, isolation.loaded)
 
 
-def _listen(commands: Any, jobs: queue.SimpleQueue[Job]) -> None:
+def _listen(commands: Any, jobs: queue.SimpleQueue[tuple[int, Job]]) -> None:
     for line in commands:
-        jobs.put(Job(**json.loads(line)))
+        number, job = json.loads(line)
+        jobs.put((number, Job(**job)))
     _end()
 
 
@@ -92,15 +98,25 @@ def _end() -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def run(job: Job, channel: _Channel) -> None:
-    """Run one job; its last message says how it ended."""
-    channel.send("begun", {})
+def run(
+    number: int, job: Job, channel: _Channel, loaded: Callable[[], None] = lambda: None
+) -> None:
+    """Run one job; its last message says how it ended.
+
+    Args:
+        number: tells it from other jobs.
+        job: what to run.
+        channel: where messages go.
+        loaded: called when the stage's class is there.
+    """
+    process = os.getpid()
+    channel.send(number, "begun", {})
     channel.secrets = masking.values(job.secrets)
     with _printing_to(Path(job.log)):
         _reset_peak()
         started, cpu = time.perf_counter(), _cpu_seconds()
         try:
-            _run_stage(job, channel)
+            _run_stage(number, job, channel, loaded)
         except BaseException as error:
             traceback.print_exc()
             last, facts = "error", _explain(error, job)
@@ -111,22 +127,28 @@ def run(job: Job, channel: _Channel) -> None:
                 "cpu_seconds": _cpu_seconds() - cpu,
                 "peak_memory": _peak(),
             }
+        if os.getpid() != process:
+            # The stage forked, and its child came back here: only one can say how the job ended.
+            os._exit(0)
     with contextlib.suppress(OSError):
         masking.mask_file(Path(job.log), channel.secrets)
-    channel.send(last, facts)
+    channel.send(number, last, facts)
 
 
-def _run_stage(job: Job, channel: _Channel) -> None:
+def _run_stage(number: int, job: Job, channel: _Channel, loaded: Callable[[], None]) -> None:
+    usercode.start([Path(folder) for folder in job.plugins])
     kind = Kind(job.node, Path(job.path), Path(job.root), job.module, job.plugin)
     stage_class = kind.stage
-    stage = stage_class.model_validate_json(json.dumps(job.params))
+    loaded()
+    # The key knows no order of a dictionary's names: the stage sees none that was written.
+    stage = stage_class.model_validate_json(json.dumps(job.params, sort_keys=True))
     outputs = {port: Path(path) for port, path in job.outputs.items()}
     inputs: dict[str, type[Artifact]] = {n: p.type for n, p in ports_of(stage_class).items()}
 
     def report(name: str, data: dict[str, Any]) -> None:
         if name in {"log", "warning"}:
             print(data["message"], flush=True)  # noqa: T201  standard output is the node's log
-        channel.send(name, data)
+        channel.send(number, name, data)
 
     context = Context(
         node=job.node,
@@ -154,8 +176,9 @@ def _run_stage(job: Job, channel: _Channel) -> None:
 @contextlib.contextmanager
 def _printing_to(log: Path) -> Iterator[None]:
     """Let everything that this process prints, native libraries too, go to the node's log."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    streams = sys.stdout, sys.stderr
+    for stream in streams:
+        stream.flush()
     saved = os.dup(1), os.dup(2)
     target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(target, 1)
@@ -164,11 +187,17 @@ def _printing_to(log: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        # A stage may have put others in their place, or closed them.
+        for stream in (sys.stdout, sys.stderr, *streams):
+            with contextlib.suppress(AttributeError, ValueError, OSError):
+                stream.flush()
         for number, descriptor in zip((1, 2), saved, strict=True):
             os.dup2(descriptor, number)
             os.close(descriptor)
+        sys.stdout, sys.stderr = (
+            os.fdopen(number, "w", closefd=False) if stream.closed else stream
+            for number, stream in zip((1, 2), streams, strict=True)
+        )
 
 
 def _explain(error: BaseException, job: Job) -> dict[str, Any]:
@@ -186,7 +215,10 @@ def _explain(error: BaseException, job: Job) -> dict[str, Any]:
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if f.filename.startswith((job.root, job.project))] or frames
     place = f"{own[-1].filename}:{own[-1].lineno}" if own else job.path
-    text = str(error).strip().split("\n")[0]
+    try:
+        text = str(error).strip().split("\n")[0]
+    except Exception:  # whatever the user's class raises
+        text = ""
     message = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return {"message": message, "hint": f"raised at {place}; the log holds the traceback"}
 

@@ -334,3 +334,55 @@ def test_an_index_of_one_axis_leaves_the_other_to_be_matched(compiled: Compile) 
         "a[2,3].total >= a[1,3].total",
         "a[2,4].total >= a[1,4].total",
     ]
+
+
+KEPT = """\
+import os
+from pydantic import SecretStr, computed_field, field_validator
+
+from edgepipe.stage import Context, Field, Folder, Stage
+
+
+class Kept(Stage):
+    outputs = {"out": Folder}
+    FIELDS
+
+    def run(self, ctx: Context) -> None:
+        pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("fields", "given", "named"),
+    [
+        ("t: SecretStr", "t: abc", "t"),
+        ("t: int = Field(0, exclude=True)", "t: 1", "t"),
+        (
+            "t: int\n    @field_validator('t')\n    @classmethod\n"
+            "    def double(cls, v): return 2 * v",
+            "t: 3",
+            "t",
+        ),
+        ("t: int = 1\n    @computed_field\n    def u(self) -> int: return 1", "t: 1", "u"),
+        ("t: int = Field(1, serialization_alias='other')", "t: 1", "other"),
+    ],
+)
+def test_parameters_that_a_worker_would_read_otherwise(
+    compiled: Compile, project: Folder, fields: str, given: str, named: str
+) -> None:
+    project.write("plugins/kept.py", KEPT.replace("FIELDS", fields))
+    with pytest.raises(ConfigError) as caught:
+        compiled(f"stages: {{a: {{uses: kept, with: {{{given}}}}}}}\n")
+    assert caught.value.problems[0].message.startswith(f"{named} would reach the worker changed")
+
+
+def test_parameters_of_all_sorts_reach_the_worker_as_they_are(
+    compiled: Compile, project: Folder
+) -> None:
+    fields = (
+        "a: float = 1\n    b: tuple[int, ...] = (1, 2)\n    c: dict[int, str] = {3: 'x'}\n"
+        "    d: set[str] = {'a', 'b'}\n    e: int | str | None = '5'\n    f: bytes = b'x'\n"
+        "    @field_validator('e')\n    @classmethod\n    def same(cls, v): return v"
+    )
+    project.write("plugins/kept.py", KEPT.replace("FIELDS", fields))
+    compiled("stages: {a: {uses: kept, with: {e: '7'}}}\n")

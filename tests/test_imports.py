@@ -42,6 +42,7 @@ LAYERS = [
         "runner",
         "executor",
         "worker",
+        "isolation",
         "jobs",
         "ledger",
         "queues",
@@ -72,7 +73,7 @@ LAYERS = [
     | {"explain", "lastkeys", "reach", "links", "datafiles"},
     {"yamltree", "units", "parameters", "modules", "pythonfile", "pythonnames", "pythonorder"}
     | {"pythontraits", "pythoneffects", "pythonpaths", "pythontexts", "pythonvalues", "locations"},
-    {"plainmodel", "usercode"},
+    {"plainmodel", "usercode", "modulestate"},
     {"digest", "errors", "masking", "holding", "noop", "replacing", "signing"},
 ]
 """From the top down: a module imports of its own layer or of lower ones."""

@@ -151,3 +151,17 @@ def test_what_a_killed_process_left_is_cleared(asked: Asked, alive: bool) -> Non
         assert done.fast == alive == folder.exists()
     finally:
         os.close(handle)
+
+
+def test_a_plugin_that_reads_variables_is_asked_each_time(asked: Asked) -> None:
+    text = (asked.world.root / "plugins/family/tables.py").read_text()
+    text = text.replace(
+        "    outputs =", "    mode: str = os.environ.get('MODE', 'a')\n    outputs ="
+    )
+    asked.write("plugins/family/tables.py", f"import os\n{text}")
+    seen = []
+    for mode in ("a", "b", "a", "b"):
+        asked.world.variables["MODE"] = mode
+        found = asked.run("--json").json["nodes"]
+        seen += [(n["params"]["mode"], n["status"]) for n in found if n["name"] == "tables"]
+    assert seen == [("a", "ran"), ("b", "ran"), ("a", "cached"), ("b", "cached")]

@@ -154,3 +154,44 @@ def test_unfinished_runs_are_told_apart(tmp_path: Path) -> None:
     assert runs.unfinished(tmp_path) == ["killed"]
     assert runs.listed(tmp_path) == ["done"]
     assert runs.unfinished(tmp_path / "absent") == []
+
+
+GATED = """\
+edgepipe: 1
+name: p
+stages:
+  some: {uses: numbers}
+  more: {uses: double, in: {values: some}}
+gates: ["some.total >= LEAST"]
+"""
+
+
+def test_a_gate_is_judged_anew_though_all_is_cached(project: Folder) -> None:
+    def run(least: float, file: str = "p.yaml", *options: str) -> tuple[int, dict[str, Any]]:
+        project.write(file, GATED.replace("LEAST", str(least)))
+        done = project.edgepipe("run", file, "--json", *options)
+        return done.code, done.json
+
+    assert run(1)[0] == 0
+    code, found = run(100)
+    assert (code, found["status"]) == (3, "gate failed")
+    assert found["gates"][0]["text"] == "some.total >= 100"
+    assert run(1)[0] == 0
+    # Another pipeline of the same name and nodes is not the one that ran.
+    code, found = run(50, "q.yaml")
+    assert (code, found["file"]) == (3, "q.yaml")
+    code, found = run(1, "p.yaml", "--set", "seed=9")
+    assert (code, found["seed"]) == (0, 9)
+    project.write("p.yaml", GATED.partition("gates")[0])
+    assert project.edgepipe("run", "p.yaml", "--json").json["gates"] == []
+    # Once for each seed.
+    assert project.trace().count("some") == 2
+
+
+def test_a_report_that_is_gone_is_made_again(project: Folder) -> None:
+    project.write("p.yaml", GATED.replace("LEAST", "1"))
+    for _ in range(3):
+        done = project.edgepipe("run", "p.yaml")
+        report = project.path / done.out.rpartition("report: ")[2].strip()
+        assert report.is_file()
+        report.unlink()

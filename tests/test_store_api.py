@@ -13,6 +13,7 @@ from storing import contents, key_of, objects, publish, put, record_of, wrong_na
 from edgepipe.digest import canonical, digest_bytes
 from edgepipe.errors import StoreError
 from edgepipe.store import Store
+from edgepipe.store.files import remove
 from edgepipe.store.model import pack_record, unpack_record, unpack_tree
 
 FILES = {"a": b"one", "deep/b": bytes(20 << 20)}
@@ -195,3 +196,16 @@ def test_the_store_is_light_to_import() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_folders_deeper_than_a_path_may_be_long_are_removed(tmp_path: Path) -> None:
+    here, handle = tmp_path / "deep", os.open(tmp_path, os.O_RDONLY)
+    for number in range(1500):
+        name = "deep" if not number else "n" * 8
+        os.mkdir(name, dir_fd=handle)
+        inner = os.open(name, os.O_RDONLY, dir_fd=handle)
+        os.close(handle)
+        handle = inner
+    os.close(handle)
+    remove(str(here))
+    assert not here.exists()

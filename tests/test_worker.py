@@ -46,7 +46,7 @@ def run(project: Folder, fresh_imports: None) -> Iterator[Run]:
             "log": str(folder / "log"),
             **changes,
         }
-        worker.run(Job(**given), channel)
+        worker.run(1, Job(**given), channel)
         return [json.loads(line) for line in os.read(read, 1 << 20).splitlines()]
 
     yield run_job

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -47,6 +48,9 @@ def usage() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if sys.stdout is None:
+        # Its file was closed by who started the command: what is printed is for nobody.
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  pathlib takes 3 ms
     verb = arguments[0] if arguments else "--help"
     if verb in {"-h", "--help", "help"}:
         print(usage())

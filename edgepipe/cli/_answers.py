@@ -53,6 +53,8 @@ def remember(
     planner, runs = compiled.planner, str(compiled.project.runs.absolute())
     if len(records) < len(result.nodes) or planner.store.root != compiled.project.cache:
         return
+    if witness.reads_variables(planner):
+        return
     try:
         objects = {str(path) for path in witness.objects(planner, records, folder)}
     except StoreError:

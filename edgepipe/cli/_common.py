@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgepipe.cli import VERBS, load
-from edgepipe.errors import EdgepipeError, did_you_mean
+from edgepipe.errors import ConfigError, EdgepipeError, did_you_mean
 
 if TYPE_CHECKING:
+    from edgepipe.graph import Graph
     from edgepipe.results import RunResult
 
 INTERRUPTED = 130
@@ -129,15 +130,22 @@ def _compiled(options: argparse.Namespace) -> Compiled:
         project = replace(project, cache=options.cache.absolute())
     kinds = Kinds(project.plugins)
     graph = compile_graph(config, kinds, project.root)
-    if getattr(options, "from_", None):
-        graph = graph.only(graph.after(options.from_))
-    if getattr(options, "until", None):
-        graph = graph.only(graph.named(options.until))
+    graph = _part(graph, getattr(options, "from_", None), getattr(options, "until", None))
     planner = Planner(graph, kinds.roots, project)
     planner.check()
     for warning in planner.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     return Compiled(graph, project, kinds, planner)
+
+
+def _part(graph: Graph, begin: str | None, end: str | None) -> Graph:
+    """The nodes that ``--from`` and ``--until`` leave."""
+    last = graph.named(end) if end else frozenset()
+    if begin:
+        graph = graph.only(graph.after(begin))
+    if last - set(graph.nodes):
+        raise ConfigError(f"--until {end}: it is not made from {begin}", "leave --from out")
+    return graph.only(last) if last else graph
 
 
 def open_remote(project: Any) -> Any:

@@ -80,7 +80,12 @@ def main(options: argparse.Namespace) -> int:
     names = _answers.names(compiled) if options.question else {}
     found = None
     if len(keys) == len(decisions):
-        found = runs.same(compiled.project.runs, compiled.graph.name, keys)
+        found = runs.same(
+            compiled.project.runs,
+            compiled.graph.name,
+            keys,
+            lambda result: _shows(result, options, compiled.graph),
+        )
     if found is None:
         folder, result, records = _run(options, compiled, decisions, fresh, remote)
     else:
@@ -102,6 +107,20 @@ def main(options: argparse.Namespace) -> int:
         answer = (EXIT[result.status], text)
         _answers.remember(options.question, answer, compiled, result, records, folder, names, since)
     return EXIT[result.status]
+
+
+def _shows(result: RunResult, options: argparse.Namespace, graph: Any) -> bool:
+    """Whether an earlier run of the same keys shows what this one would."""
+    gates = [gate.text for gate, _ in graph.gates]
+    inputs = {
+        name: {p: str(s) for p, s in node.inputs.items()} for name, node in graph.nodes.items()
+    }
+    return (
+        result.file == str(options.pipeline)
+        and result.seed == graph.seed
+        and [gate.text for gate in result.gates] == gates
+        and all(node.inputs == inputs[node.name] for node in result.nodes)
+    )
 
 
 def _text(options: argparse.Namespace, result: RunResult, folder: Path) -> str:

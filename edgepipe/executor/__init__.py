@@ -34,6 +34,8 @@ class Job:
     """Executable of another environment that runs it; empty: the one that runs edgepipe."""
     secrets: list[str] = field(default_factory=list)
     """Environment variables whose values are kept out of messages and of the log."""
+    plugins: list[str] = field(default_factory=list)
+    """The project's folders of plug-ins."""
     gpus: str = ""
     """The GPUs that it may use, as ``0,1``: numbers among those that this process sees."""
 

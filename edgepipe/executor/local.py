@@ -43,6 +43,8 @@ class _Worker:
     fits: _Fits
     """The jobs that it can take."""
     job: Job | None = None
+    number: int = 0
+    """Of its job, among those that it got."""
     used: bool = False
     """Whether it has served a job before."""
     begun: bool = False
@@ -80,12 +82,13 @@ class LocalExecutor:
             )
             return
         worker.job, worker.begun = job, False
+        worker.number += 1
         worker.peak, worker.killings = 0, memory.killings()
         worker.deadline = None if job.timeout is None else time.monotonic() + job.timeout
         assert worker.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             # A worker that died meanwhile is noticed by poll().
-            worker.process.stdin.write(json.dumps(vars(job)).encode() + b"\n")
+            worker.process.stdin.write(json.dumps([worker.number, vars(job)]).encode() + b"\n")
             worker.process.stdin.flush()
 
     def poll(self, timeout: float) -> Sequence[Message]:
@@ -202,6 +205,9 @@ class LocalExecutor:
             if worker.job is None:
                 continue
             value = json.loads(line)
+            if value["job"] != worker.number:
+                # A process or thread that an earlier job left behind.
+                continue
             if value["name"] == "begun":
                 worker.begun = True
                 continue

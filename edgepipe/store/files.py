@@ -176,6 +176,25 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 
 def remove(path: str) -> int:
     """Remove a file or a folder and all below; how many bytes became free, as far as is known."""
+    try:
+        freed = _remove(path)
+    except RecursionError:
+        freed = 0
+    if os.path.isdir(path) and not os.path.islink(path):
+        _remove_deep(path)
+    return freed
+
+
+def _remove_deep(path: str) -> None:
+    """Remove folders in folders that are deeper than a path may be long, or a stack high."""
+    import shutil
+    import subprocess
+
+    if program := shutil.which("rm"):
+        subprocess.run([program, "-rf", "--", path], stderr=subprocess.DEVNULL, check=False)
+
+
+def _remove(path: str) -> int:
     freed = 0
     try:
         info = os.lstat(path)
@@ -183,7 +202,7 @@ def remove(path: str) -> int:
         return 0
     if stat.S_ISDIR(info.st_mode):
         for entry in _entries(path):
-            freed += remove(entry.path)
+            freed += _remove(entry.path)
         with contextlib.suppress(OSError):
             os.rmdir(path)
         return freed

@@ -125,8 +125,13 @@ class ImageDataset(Artifact):
         return Dataset(
             train=_load_split(path / "train.safetensors"),
             test=_load_split(path / "test.safetensors"),
-            interface=Interface.from_json(read_json(path / "dataset.json")),
+            interface=cls.interface(path),
         )
+
+    @classmethod
+    def interface(cls, path: Path) -> Interface:
+        """How pixels are normalized, and the classes, without reading an image."""
+        return Interface.from_json(read_json(path / "dataset.json"))
 
     @classmethod
     def load_test(cls, path: Path) -> Split:

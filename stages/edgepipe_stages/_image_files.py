@@ -123,6 +123,11 @@ class Decoder:
                 raise ValueError(
                     f"it is {image.width} × {image.height} pixels, more than {MAX_PIXELS}"
                 )
+            if image.mode == "I" and image.format == "TIFF":
+                raise ValueError(
+                    "it has whole numbers with a sign or of more than 16 bits, and nothing says"
+                    " which is white: save it with 8 or 16 bits"
+                )
             # JPEG decodes at half or less of its size for little work.
             image.draft(mode, (2 * self.size, 2 * self.size))
             upright = ImageOps.exif_transpose(image)
@@ -147,7 +152,9 @@ def _to_mode(image: Image, mode: str) -> Image:
     import numpy as np
     from PIL import Image
 
-    if image.mode.startswith("I"):
+    if image.mode == "F":
+        image = Image.fromarray(_from_floats(np.asarray(image)))
+    elif image.mode.startswith("I"):
         # Pillow's own conversion clips 16 bits at 255.
         sixteen = np.asarray(image).astype(np.uint32).clip(0, 2**16 - 1)
         image = Image.fromarray((sixteen // 257).astype(np.uint8))
@@ -155,6 +162,18 @@ def _to_mode(image: Image, mode: str) -> Image:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert(mode)
+
+
+def _from_floats(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    lowest, highest = pixels.min(), pixels.max()
+    # NaN is in no range.
+    if not (lowest >= 0 and highest <= 1):
+        raise ValueError(
+            f"its pixels are floats from {lowest:g} to {highest:g}, not from 0 to 1: save it with"
+            " 8 or 16 bits"
+        )
+    whole: NDArray[np.uint8] = (pixels * 255).round().astype("uint8")
+    return whole
 
 
 def decode_all(

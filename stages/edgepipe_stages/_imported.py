@@ -8,7 +8,7 @@ from edgepipe.stage import Context, Field, Params, StageError
 from edgepipe_stages._artifacts import Dataset, Interface, TorchModel
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from edgepipe_stages._architecture import Architecture
 
@@ -62,14 +62,26 @@ def the_interface(interface: Input | None, ctx: Context) -> Interface:
 def save_checked(
     ctx: Context, module: nn.Module, architecture: Architecture, interface: Interface
 ) -> None:
-    """Write the output ``model`` of a network that gives one row of scores for one image.
+    """Write the output ``model``.
 
     Raises:
-        StageError: the network does not run, or gives something else.
+        StageError: see `check_network`.
+    """
+    from edgepipe_stages._torch_model import save_model
+
+    check_network(module, interface)
+    description = {"interface": interface.as_json(), "architecture": architecture.model_dump()}
+    save_model(ctx.output("model"), module, description)
+    TorchModel.check(ctx.output("model"))
+
+
+def check_network(module: nn.Module, interface: Interface) -> None:
+    """That a network gives one row of scores for each image; it is in evaluation mode then.
+
+    Raises:
+        StageError: it does not run, or gives something else.
     """
     import torch
-
-    from edgepipe_stages._torch_model import save_model
 
     module.eval()
     for name, parameter in module.named_parameters():
@@ -80,19 +92,35 @@ def save_checked(
                 "make it with .float(); precision is changed further on, by quantize and convert",
             )
     try:
-        with torch.no_grad():
-            scores = module(torch.zeros(interface.shape))
+        scores = _run(module, torch.zeros(interface.shape))
     except Exception as error:
         raise StageError(
             f"the network does not run on an image of {interface.shape[1:]}: {error}",
             "channels × height × width must be what it was made for",
         ) from error
-    shape = tuple(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
-    if shape != (1, len(interface.classes)):
+    if scores != (1, len(interface.classes)):
         raise StageError(
-            f"the network gives {shape} for one image, not (1, {len(interface.classes)})",
+            f"the network gives {scores} for one image, not (1, {len(interface.classes)})",
             "it has to give one score a class, and nothing else",
         )
-    description = {"interface": interface.as_json(), "architecture": architecture.model_dump()}
-    save_model(ctx.output("model"), module, description)
-    TorchModel.check(ctx.output("model"))
+    hint = "keep the first dimension, which counts images: x.flatten(1), not x.reshape(1, -1)"
+    try:
+        scores = _run(module, torch.zeros(2, *interface.shape[1:]))
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise StageError(
+            f"the network runs on one image, but not on two at once: {reason}", hint
+        ) from error
+    if scores != (2, len(interface.classes)):
+        raise StageError(
+            f"the network gives {scores} for two images, not (2, {len(interface.classes)})", hint
+        )
+
+
+def _run(module: nn.Module, images: Tensor) -> tuple[int, ...] | str:
+    """The shape of what a network gives; its type where it is no tensor."""
+    import torch
+
+    with torch.no_grad():
+        scores = module(images)
+    return tuple(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__

@@ -6,7 +6,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from edgepipe.errors import did_you_mean
 from edgepipe.stage import StageError
@@ -58,7 +60,23 @@ def create(
             f"'{architecture.arch}' gave a {type(module).__name__}, not a torch.nn.Module",
             "name a class, or a function that returns a module",
         )
+    if any(map(is_lazy, [*module.parameters(), *module.buffers()])):
+        _find_sizes(module, interface)
     return module
+
+
+def _find_sizes(module: nn.Module, interface: Interface) -> None:
+    """Run a network once, which gives its lazy layers their weights."""
+    training = module.training
+    try:
+        with torch.no_grad():
+            module.eval()(torch.zeros(interface.shape))
+    except Exception as error:
+        raise StageError(
+            f"the network does not run on an image of {interface.shape[1:]}: {error}",
+            "channels × height × width must be what it was made for",
+        ) from error
+    module.train(training)
 
 
 def _python(maker: Callable[..., Any], interface: Interface, kwargs: dict[str, Any]) -> Any:

@@ -11,6 +11,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 from torch.jit._trace import TracerWarning
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgepipe.stage import StageError
 from edgepipe_stages import Interface
@@ -30,10 +31,17 @@ def export_onnx(
 
     Raises:
         StageError: names the torch operators that ONNX has no counterpart for, and the modules
-            that call them; or the module fails on an image of zeros, or does not give one score
-            a class.
+            that call them, or the layer that normalizes by its batch; or the module fails on an
+            image of zeros, or does not give one score a class.
     """
     module = module.eval()
+    for name, part in module.named_modules():
+        if isinstance(part, _BatchNorm) and part.running_mean is None:
+            raise StageError(
+                f"'{name}' normalizes by the statistics of each batch, which ONNX cannot",
+                "make it with track_running_stats=True, which is the default, or normalize each"
+                " image by itself, with GroupNorm",
+            )
     image = torch.zeros(interface.shape)
     _run(module, image, interface)
     model = to_onnx(module, image, opset_version, dynamic_batch)
@@ -66,7 +74,7 @@ def to_onnx(
                 output_names=[OUTPUT],
                 dynamic_axes=axes,
             )
-    except RuntimeError as error:
+    except Exception as error:  # the exporter's own assertions fail, too
         raise _unsupported(module, image, error, opset_version, dynamic_batch) from error
     model = onnx.load_from_string(buffer.getvalue())
     for node in model.graph.node:
@@ -95,16 +103,18 @@ def _run(module: nn.Module, image: Tensor, interface: Interface) -> None:
 
 
 def _unsupported(
-    module: nn.Module, image: Tensor, error: RuntimeError, opset_version: int, dynamic_batch: bool
+    module: nn.Module, image: Tensor, error: Exception, opset_version: int, dynamic_batch: bool
 ) -> StageError:
     found = re.search(r"operator '([\w:]+)'", str(error))
     if not found:
         reason = re.split(r"\.* Please feel free|\s*\[Caused by|\n", str(error).strip())[0]
+        kind = "" if isinstance(error, RuntimeError) else f"{type(error).__name__}: "
         return StageError(
-            f"torch cannot export the model to ONNX: {reason}",
+            f"torch cannot export the model to ONNX: {kind}{reason}",
             "set dynamic_batch: false, which makes every size a constant"
-            if dynamic_batch
-            else "write the operator that it names in another way",
+            if dynamic_batch and _works_fixed(module, image, opset_version)
+            else "write the operator that it names in another way; adaptive pooling has to divide"
+            " its input into equal parts",
         )
     operator = found[1]
     places = (
@@ -121,6 +131,14 @@ def _unsupported(
         f" {places}",
         hint,
     )
+
+
+def _works_fixed(module: nn.Module, image: Tensor, opset_version: int) -> bool:
+    try:
+        to_onnx(module, image, opset_version, dynamic_batch=False)
+    except StageError:
+        return False
+    return True
 
 
 def _callers(module: nn.Module, image: Tensor, operator: str) -> Iterator[str]:

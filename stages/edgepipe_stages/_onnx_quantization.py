@@ -74,7 +74,7 @@ def static(
     reduce_range: bool,
     method: Method,
     progress: Callable[[int, int], None],
-) -> None:
+) -> list[str]:
     """Write ``target``: weights in int8, activations between QuantizeLinear and DequantizeLinear.
 
     Args:
@@ -89,16 +89,30 @@ def static(
         method: how a range follows from the values seen.
         progress: told batches done, and of how many.
 
+    Returns:
+        the weights that have one scale in spite of ``per_channel``.
+
     Raises:
-        StageError: there is nothing to quantize, or ONNX Runtime cannot.
+        StageError: there is nothing to quantize, the operators are too old for ``per_channel``,
+            or ONNX Runtime cannot.
     """
     prepared = _prepare(source, scratch, (*_DYNAMIC, "Conv", "ConvTranspose"))
-    graph_input = onnx.load(prepared).graph.input[0]
+    model = onnx.load(prepared)
+    opset = next(entry.version for entry in model.opset_import if not entry.domain)
+    if per_channel and opset < _PER_CHANNEL_OPSET:
+        raise StageError(
+            f"ONNX's opset {opset} has no scale for each channel of a weight",
+            f"set opset_version: {_PER_CHANNEL_OPSET} or later in convert.onnx, or per_channel:"
+            " false here",
+        )
+    graph_input = model.graph.input[0]
     batch = graph_input.type.tensor_type.shape.dim[0].dim_value or _BATCH
     reader = _Batches(graph_input.name, images, batch, lambda n: progress(n, len(reader)))
     options: dict[str, Any] = {"CalibStridedMinMax": 1}
     if symmetric:
         options |= {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False}
+    whole = _grouped_transposed(model) if per_channel else []
+    options["TensorQuantOverrides"] = {name: [{"quant_type": QuantType.QInt8}] for name in whole}
     try:
         quantize_static(
             prepared,
@@ -116,9 +130,27 @@ def static(
         )
     except Exception as error:  # onnxruntime raises bare exceptions of many kinds
         raise _failed(error) from error
+    return whole
 
 
 _DYNAMIC = ("MatMul", "Gemm")
+
+_PER_CHANNEL_OPSET = 13
+"""The first in which DequantizeLinear takes an axis."""
+
+
+def _grouped_transposed(model: onnx.ModelProto) -> list[str]:
+    """Weights of grouped transposed convolutions.
+
+    Their channels lie in two axes, group and channel of a group, and a scale lies along one.
+    """
+    return sorted(
+        {
+            node.input[1]
+            for node in model.graph.node
+            if node.op_type == "ConvTranspose" and onnx_file.attributes(node).get("group", 1) > 1
+        }
+    )
 
 
 def dynamic(

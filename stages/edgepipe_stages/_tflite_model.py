@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgepipe.stage import Context, Metric, StageError
 from edgepipe_stages import TFLiteModel
+from edgepipe_stages._agreement import check_classes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,11 +32,12 @@ def calibration_images(ctx: Context, interface: Interface, least: int) -> NDArra
         least: fewer images than this are an error.
 
     Raises:
-        StageError: the input is not connected, or has too few images.
+        StageError: the input is not connected, has too few images, or other classes.
     """
     if ctx.path("calibration") is None:
         raise StageError("int8 needs the input 'calibration'", "connect it, or choose float32")
-    split, _ = ctx.input("calibration")
+    split, images = ctx.input("calibration")
+    check_classes(interface, images)
     if len(split) < least:
         raise StageError(
             f"the calibration set has {len(split)} images, and int8 needs at least"

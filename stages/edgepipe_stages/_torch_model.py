@@ -6,6 +6,7 @@ The weights are in ``weights.safetensors``; ``model.json`` holds
 - ``architecture``: the parameters of `Architecture`;
 - ``resized``, for a network whose layers were made smaller: for each module that differs from a
   fresh one, its attributes and the shapes of its parameters;
+- ``plain``: modules whose weights were computed from others, and are plain now;
 - ``shared``: tensors that are another one under a second name;
 - ``code``: what defines a network that is not ours, by its digest or version.
 
@@ -19,6 +20,7 @@ import os
 import random
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from edgepipe.stage import StageError
 from edgepipe_stages import Interface, TorchModel
 from edgepipe_stages._architecture import Architecture, architecture_problems
 from edgepipe_stages._networks import create
+from edgepipe_stages._plain_weights import make_plain
 from edgepipe_stages._user_code import code_digest
 
 UserObject = Callable[[str], Any]
@@ -45,6 +48,10 @@ def prepare_torch(seed: int, threads: int) -> None:
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
+    # A plug-in that ran before in this process may have left others.
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+    torch.set_grad_enabled(True)
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
     # Filling fresh memory finds reads of it in somebody's kernel, and costs time in each.
@@ -74,7 +81,8 @@ def save_model(path: Path, module: nn.Module, description: Mapping[str, Any]) ->
     Args:
         path: the folder of a TorchModel artifact.
         module: its parameters and buffers are written, floating ones as float32.
-        description: ``interface``, ``architecture`` and, where there are any, ``resized``.
+        description: ``interface``, ``architecture`` and, where there are any, ``resized`` and
+            ``plain``.
     """
     tensors: dict[str, Tensor] = {}
     shared: dict[str, str] = {}
@@ -112,6 +120,7 @@ def load_model(path: Path, user_object: UserObject) -> nn.Module:
     module = build(
         description.get("architecture", {}), TorchModel.interface(path), user_object
     ).float()
+    make_plain(module, description.get("plain", ()))
     resize(module, description.get("resized", {}))
     try:
         tensors = load_file(path / "weights.safetensors")
@@ -126,7 +135,8 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Copy weights into a module, all of them and no others.
 
     Raises:
-        StageError: names the tensors that are missing, unexpected, or of another shape.
+        StageError: names the tensors that are missing, unexpected, of another shape, no floating
+            numbers where the module has such, or parameters with NaN or infinity in them.
     """
     own = module.state_dict()
     wrong = [f"{name} is missing" for name in own if name not in tensors]
@@ -136,14 +146,58 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         for name in own
         if name in tensors and own[name].shape != tensors[name].shape
     ]
+    wrong += [
+        f"{name}: {kind}"
+        for name in own
+        if name in tensors and (kind := _other_kind(own[name], tensors[name]))
+    ]
     if wrong:
-        more = f"\nand {len(wrong) - 10} more" if len(wrong) > 10 else ""
         raise StageError(
             f"the weights do not fit the model: {len(wrong)} of {len(own | dict(tensors))} tensors"
             " differ",
-            "\n".join(wrong[:10]) + more,
+            _first(wrong),
+        )
+    # Masks of attention are buffers that hold infinity rightly.
+    floats = [name for name, part in module.named_parameters() if part.is_floating_point()]
+    lines = [
+        f"{name}: {int((~tensors[name].float().isfinite()).sum())} of {own[name].numel()}"
+        for name in floats
+        if not _is_finite(tensors[name])
+    ]
+    if lines:
+        raise StageError(
+            f"the weights hold NaN or infinity, in {len(lines)} of {len(floats)} parameters: the"
+            " training that they come from diverged, or the file is damaged",
+            _first(lines),
         )
     module.load_state_dict(tensors)
+
+
+def _other_kind(own: Tensor, found: Tensor) -> str:
+    """Why a tensor's values cannot be copied as they are; empty if they can."""
+    if found.is_meta:
+        return "it has no values, only a shape (device 'meta')"
+    if found.layout != torch.strided:
+        return "it is sparse: save it with .to_dense()"
+    if own.is_floating_point() and not found.is_floating_point():
+        kinds = (str(tensor.dtype).removeprefix("torch.") for tensor in (own, found))
+        return "{} expected, {} found".format(*kinds)
+    return ""
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    if not tensor.numel():
+        return True
+    if tensor.element_size() == 1:  # for float8 torch has next to no functions
+        tensor = tensor.float()
+    # NaN is the least and the largest where there is one. isfinite() takes as much memory as the
+    # tensor itself, and a benchmark measures the memory that opening a model takes.
+    return all(map(isfinite, map(float, tensor.aminmax())))
+
+
+def _first(lines: list[str]) -> str:
+    more = f"\nand {len(lines) - 10} more" if len(lines) > 10 else ""
+    return "\n".join(lines[:10]) + more
 
 
 def resizings(module: nn.Module, reference: nn.Module) -> dict[str, dict[str, Any]]:

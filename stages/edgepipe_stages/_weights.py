@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from edgepipe.stage import StageError
+from edgepipe_stages import Interface
+from edgepipe_stages._pruning.layers import output_layers
 
 MAX_BYTES = 4 * 2**30
 """A weight file may have this many bytes, unpacked too."""
@@ -53,8 +55,11 @@ def read_weights(path: Path, module: nn.Module) -> dict[str, Tensor]:
             "save the tensors alone: torch.save(model.state_dict(), 'weights.pt')",
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        # The text of these says nothing: "101".
+        mute = isinstance(error, EOFError | KeyError)
+        reason = "" if mute else f": {str(error).partition(chr(10))[0]}"
         raise StageError(
-            f"{path.name} is no valid PyTorch file: {str(error).partition(chr(10))[0]}",
+            f"{path.name} is no valid PyTorch file{reason}",
             "give a .safetensors file, or a .pt that torch.save wrote",
         ) from error
     return _named_for(module, _state_dict(path.name, value))
@@ -95,36 +100,33 @@ def _state_dict(name: str, value: Any) -> dict[str, Tensor]:
 def _named_for(module: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     own = module.state_dict()
     while tensors and not own.keys() & tensors.keys():
-        common = [p for p in _PREFIXES if all(name.startswith(p) for name in tensors)]
-        if not common:
+        # A training script's own tensors may lie beside the network's: a loss has weights, too.
+        found = {p: sum(name.startswith(p) for name in tensors) for p in _PREFIXES}
+        prefix = max(_PREFIXES, key=found.__getitem__)
+        if 2 * found[prefix] <= len(tensors):
             break
-        tensors = {name.removeprefix(common[0]): tensor for name, tensor in tensors.items()}
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     # Files from before PyTorch 0.4.1 lack these counters, torchvision's among them.
     counters = {name: own[name] for name in own if name.endswith(".num_batches_tracked")}
     return counters | tensors
 
 
 def with_fresh_head(
-    tensors: dict[str, Tensor], module: nn.Module
+    tensors: dict[str, Tensor], module: nn.Module, interface: Interface
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Weights for another number of classes: the last layer's are the module's own, if they differ.
+    """Weights for another number of classes.
+
+    Those of the layers that give the scores are the module's own where their shapes differ.
 
     Returns:
         the weights, and the names of those that were replaced.
     """
     own = module.state_dict()
-    layers = [name for name, part in module.named_modules() if _is_head(part)]
-    head = f"{layers[-1]}." if layers else ""
+    heads = output_layers(module, interface)
+    prefixes = tuple(f"{name}." for name, part in module.named_modules() if part in heads)
     replaced = [
         name
         for name, tensor in own.items()
-        if head
-        and name.startswith(head)
-        and name in tensors
-        and tensors[name].shape != tensor.shape
+        if name.startswith(prefixes) and name in tensors and tensors[name].shape != tensor.shape
     ]
     return tensors | {name: own[name] for name in replaced}, replaced
-
-
-def _is_head(part: nn.Module) -> bool:
-    return isinstance(part, nn.Linear | nn.Conv2d)

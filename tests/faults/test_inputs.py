@@ -136,6 +136,26 @@ def test_code_of_the_same_size_with_its_time_put_back_is_noticed_and_run(
     assert result(reader) == "[20]"
 
 
+def test_a_default_from_a_helper_that_was_edited_within_the_same_second(
+    project: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    project.write("plugins/_default.py", "VALUE = 1\n")
+    text = (project.path / "plugins/double.py").read_text()
+    assert "Field(2.0" in text
+    text = text.replace("Field(2.0", "Field(VALUE").replace(
+        "\n\nfrom edgepipe", "\n\nfrom _default import VALUE\n\nfrom edgepipe", 1
+    )
+    project.write("plugins/double.py", text)
+    text = "edgepipe: 1\nname: p\nstages:\n  first: {uses: numbers}\n"
+    project.write("p.yaml", text + "  twice: {uses: double, in: {values: first}}\n")
+    assert project.edgepipe("validate", "p.yaml").code == 0
+    assert list((project.path / "plugins/__pycache__").glob("_default.*.pyc"))
+    put_back(project.path / "plugins/_default.py", "VALUE = 3\n")
+    done = project.edgepipe("run", "p.yaml", "--json")
+    assert done.json["nodes"][1]["params"]["factor"] == 3
+
+
 def test_a_stage_that_writes_to_its_input_fails_and_the_input_is_made_again(
     project: Folder,
 ) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import warnings
+
 import torch
 from torch import Tensor, nn
 
@@ -110,4 +113,96 @@ class Recurrent(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         _, state = self.lines(x.transpose(1, 2).flatten(2))
         scores: Tensor = self.head(state[-1])
+        return scores
+
+
+class Padded(nn.Module):
+    """A shortcut that is padded to more channels, as in the ResNets for CIFAR."""
+
+    def __init__(self, num_classes: int, channels: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(channels, 16, 3, 2, 1)
+        self.wider = nn.Conv2d(16, 24, 3, 1, 1)
+        self.last = nn.Conv2d(24, 32, 3, 2, 1)
+        self.head = nn.Linear(32, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).relu()
+        x = self.wider(x) + nn.functional.pad(x, (0, 0, 0, 0, 4, 4))
+        scores: Tensor = self.head(self.last(x.relu()).relu().mean((2, 3)))
+        return scores
+
+
+class Places(nn.Module):
+    """Has integers among its parameters."""
+
+    def __init__(self, num_classes: int, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, 16, 3, 2, 1)
+        self.places = nn.Parameter(torch.arange(15, -1, -1), requires_grad=False)
+        self.second = nn.Conv2d(16, 24, 3, 2, 1)
+        self.third = nn.Conv2d(24, 32, 3, 2, 1)
+        self.head = nn.Linear(32, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.second(self.first(x).relu()[:, self.places]).relu()
+        scores: Tensor = self.head(self.third(x).relu().mean((2, 3)))
+        return scores
+
+
+class Nothing(nn.Module):
+    """Has no parameters."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.classes = num_classes
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1)[:, : self.classes]
+
+
+class Compiled(nn.Module):
+    """Has a part that is TorchScript."""
+
+    def __init__(self, num_classes: int, channels: int) -> None:
+        super().__init__()
+        body = nn.Sequential(nn.Conv2d(channels, 16, 3, 2, 1), nn.ReLU())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.body = torch.jit.script(body)
+        self.head = nn.Linear(16, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.head(self.body(x).mean((2, 3)))
+        return scores
+
+
+class FewSizes(nn.Module):
+    """All layers have 16 channels, so with multiples of 8 all of them halve at once."""
+
+    def __init__(self, num_classes: int, channels: int) -> None:
+        super().__init__()
+        widths = [channels, 16, 16, 16, 16]
+        self.layers = nn.Sequential(
+            *(nn.Conv2d(a, b, 3, 1, 1) for a, b in itertools.pairwise(widths))
+        )
+        self.head = nn.Linear(16, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.head(self.layers(x).relu().mean((2, 3)))
+        return scores
+
+
+class Gated(nn.Module):
+    """One half of the channels opens the other, so they go in pairs."""
+
+    def __init__(self, num_classes: int, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, 32, 3, 2, 1)
+        self.second = nn.Conv2d(16, 24, 3, 2, 1)
+        self.head = nn.Linear(24, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        values, gates = self.first(x).chunk(2, 1)
+        scores: Tensor = self.head(self.second(values * gates.sigmoid()).relu().mean((2, 3)))
         return scores

@@ -262,6 +262,10 @@ class MapNet(nn.Module):
     def forward(self, x):
         return self.conv(x)
 
+class PoolNet(MapNet):
+    def forward(self, x):
+        return nn.functional.avg_pool2d(self.conv(x), 3, 2, ceil_mode=True).amax((2, 3))
+
 class FailingNet(MapNet):
     def forward(self, x):
         return self.conv(x.flatten(1))
@@ -274,6 +278,29 @@ class StripNet(MapNet):
 class TallNet(MapNet):
     def forward(self, x):
         return nn.functional.grid_sample(self.conv(x), torch.zeros(1, 3, 3, 2), align_corners=False).mean((2, 3))
+
+class PartsNet(MapNet):
+    # 14 rows and columns do not divide into 4 and 5.
+    def forward(self, x):
+        return nn.functional.adaptive_avg_pool2d(self.conv(x), (4, 5)).mean((2, 3))
+
+class BatchNet(MapNet):
+    def __init__(self, num_classes, channels):
+        super().__init__(num_classes, channels)
+        self.norm = nn.BatchNorm2d(num_classes, track_running_stats=False)
+    def forward(self, x):
+        return self.norm(self.conv(x)).amax((2, 3))
+
+class DivisorNet(MapNet):
+    # The exporter leaves divisor_override out.
+    def forward(self, x):
+        return nn.functional.avg_pool2d(self.conv(x), 3, 2, divisor_override=5).amax((2, 3))
+
+class BranchNet(MapNet):
+    # The trace keeps the way of an image of zeros.
+    def forward(self, x):
+        x = self.conv(x * (2 if x.sum() == 0 else 1))
+        return x.mean((2, 3))
 """
 
 
@@ -340,6 +367,36 @@ def test_fixed_batch_is_suggested_where_a_size_has_to_be_known(user_model, run_s
     exported = run_stage(ConvertOnnx, {"dynamic_batch": False}, project=tmp_path, model=model)
     saved = run_stage(ConvertSavedModel, model=exported.outputs["model"])
     assert run_stage(ConvertTFLite, model=saved.outputs["model"]).metrics["transposes"] == 0
+
+
+@pytest.mark.parametrize("dynamic", [True, False])
+def test_no_fixed_batch_is_suggested_where_it_does_not_help(
+    dynamic, user_model, run_stage, tmp_path
+):
+    params = {"dynamic_batch": dynamic}
+    with pytest.raises(StageError) as caught:
+        run_stage(ConvertOnnx, params, project=tmp_path, model=user_model("PartsNet"))
+    assert "adaptive_avg_pool2d, output size that are not factor" in str(caught.value)
+    assert caught.value.problems[0].hint.endswith("has to divide its input into equal parts")
+
+
+def test_layer_that_mixes_the_images_of_a_batch_is_named(user_model, run_stage, tmp_path):
+    with pytest.raises(StageError) as caught:
+        run_stage(ConvertOnnx, project=tmp_path, model=user_model("BatchNet"))
+    assert str(caught.value).startswith("'norm' normalizes by the statistics of each batch")
+    assert "track_running_stats=True" in caught.value.problems[0].hint
+
+
+@pytest.mark.parametrize(
+    ("name", "warned"), [("DivisorNet", True), ("BranchNet", True), ("PoolNet", False)]
+)
+def test_an_export_that_computes_something_else_is_a_warning(
+    name, warned, user_model, run_stage, tmp_path
+):
+    ran = run_stage(ConvertOnnx, project=tmp_path, model=user_model(name))
+    said = [event["message"] for kind, event in ran.events if kind == "warning"]
+    assert len(said) == warned
+    assert all("on noise, scores differ by " in line for line in said)
 
 
 def test_operator_that_tensorflow_lite_lacks_is_named(tmp_path, data, run_stage):

@@ -77,6 +77,24 @@ def test_one_level_is_split_in_each_class(run_stage: RunStage, tmp_path: Path) -
     assert len(rows) == 15
 
 
+def test_what_is_not_used_is_said(run_stage: RunStage, tmp_path: Path) -> None:
+    for name, count in {"Train": 4, "valid": 2, "extra": 1}.items():
+        fill(tmp_path / name, count=count)
+    (tmp_path / "cover.png").write_bytes(encode((1, 2, 3)))
+    ran = run_stage(ImageFolder, {"path": str(tmp_path), "image_size": 8})
+    data: Dataset = ran.load("data")
+    assert (len(data.train), len(data.test)) == (12, 6)
+    said = {kind: [] for kind in ("warning", "log")}
+    for kind, event in ran.events:
+        if kind in said:
+            said[kind].append(event["message"])
+    assert said["warning"] == [
+        "the folder 'extra' is not used, with 3 images",
+        "1 image lies in no class's folder, as cover.png",
+    ]
+    assert "test split: the folder 'valid'" in said["log"]
+
+
 def test_a_zip_gives_what_its_folder_gives(run_stage: RunStage, tmp_path: Path) -> None:
     root = fill(tmp_path / "folder" / "photos" / "train", count=3).parent
     fill(root / "test", count=1)
@@ -97,7 +115,7 @@ def test_a_zip_gives_what_its_folder_gives(run_stage: RunStage, tmp_path: Path) 
 def test_classes_and_limits_choose(run_stage: RunStage, tmp_path: Path) -> None:
     root = fill(tmp_path, count=6)
     data = load(run_stage, root, classes=["red", "blue"], limit_per_class=4, test_fraction=0.5)
-    assert data.interface.classes == ("blue", "red")
+    assert data.interface.classes == ("red", "blue")
     assert (len(data.train), len(data.test)) == (4, 4)
     message, hint = fails(run_stage, root, classes=["red", "bleu"])
     assert message.endswith("has no class 'bleu'")
@@ -141,6 +159,9 @@ def test_kinds_of_images(run_stage: RunStage, tmp_path: Path, channels: int) -> 
         "palette.gif": gray.convert("P"),
         "cmyk.jpg": gray.convert("CMYK"),
         "sixteen.png": Image.fromarray(np.full((10, 10), 100 * 257, np.uint16)),
+        "floats.tif": Image.fromarray(np.full((10, 10), 100 / 255, np.float32)),
+        "sixteen.tif": Image.fromarray(np.full((10, 10), 100 * 257, np.uint16)),
+        "sixteen.pgm": Image.fromarray(np.full((10, 10), 100 * 257, np.int32)),
         "bits.bmp": Image.new("1", (10, 10), 1),
         "photo.webp": gray.convert("RGB"),
         "see_through.png": see_through,
@@ -157,6 +178,27 @@ def test_kinds_of_images(run_stage: RunStage, tmp_path: Path, channels: int) -> 
     white = (images == 255).all((1, 2, 3))
     assert white.sum() == 2 * 2 * 2
     assert (abs(images[~white].astype(int) - 100) <= 2).all()
+
+
+@pytest.mark.parametrize(
+    ("pixels", "said"),
+    [
+        (np.linspace(0, 255, 64, dtype=np.float32), "floats from 0 to 255, not from 0 to 1"),
+        (np.linspace(-1, 1, 64, dtype=np.float32), "floats from -1 to 1, not from 0 to 1"),
+        (np.full(64, np.nan, np.float32), "floats from nan to nan"),
+        (np.arange(64, dtype=np.int32), "nothing says which is white"),
+        (np.arange(64, dtype=np.int32) - 32, "nothing says which is white"),
+    ],
+)
+def test_pixels_of_no_known_range(
+    run_stage: RunStage, tmp_path: Path, pixels: np.ndarray, said: str
+) -> None:
+    fill(tmp_path)
+    Image.fromarray(pixels.reshape(8, 8)).save(tmp_path / "blue" / "x.tif")
+    message, _ = fails(run_stage, tmp_path)
+    assert message.startswith("blue/x.tif: ")
+    assert said in message
+    assert len(load(run_stage, tmp_path, on_corrupt="skip").train) == 12
 
 
 def test_photographs_are_turned_upright(run_stage: RunStage, tmp_path: Path) -> None:
@@ -204,7 +246,7 @@ def test_different_classes_in_train_and_test(run_stage: RunStage, tmp_path: Path
     assert message == (
         "train and test hold different classes: 'green' only in train, 'pink' only in test"
     )
-    assert load(run_stage, tmp_path, classes=["red", "blue"]).interface.classes == ("blue", "red")
+    assert load(run_stage, tmp_path, classes=["red", "blue"]).interface.classes == ("red", "blue")
 
 
 DAMAGE = {

@@ -51,6 +51,9 @@ def short(): return images(8), [0, 1]
 def negative(): return images(8), [0, -1] * 4
 def one_class(): return images(8), [0] * 8
 def gap(): return images(8), [0, 2] * 4
+def stray(): return images(8), [0, 1] * 3 + [0, 2**40]
+def ragged(): return [*images(2), images(1, (7, 10, 3))[0]], [0, 1, 0]
+def unseen(): return (images(8), [0, 2] * 4), (images(6), [0, 1, 2] * 2)
 def sizes(): return (images(8), [0, 1] * 4), (images(8, (7, 10, 3)), [0, 1] * 4)
 def fails(): return {}["eggs"]
 value = 3
@@ -118,6 +121,8 @@ def test_arguments_classes_and_seed(run_stage: RunStage, project: Path) -> None:
         ("negative", "a label of data is -1", "count from 0"),
         ("one_class", "all images have one class", "at least two"),
         ("gap", "class '1' has 0 images", "too few"),
+        ("stray", "a label is 1099511627776, with 8 images", "numbers of classes"),
+        ("ragged", "images of data differ in shape: (6, 10, 3), (7, 10, 3)", "one height"),
         ("sizes", "images of train are (6, 10, 3), those of test (7, 10, 3)", "one shape"),
         ("fails", "mydata.py:fails failed: KeyError: 'eggs'", "in fails: def fails()"),
         ("value", "mydata.py:value is no function", "name a function"),
@@ -133,6 +138,13 @@ def test_what_is_wrong_is_said(
     (problem,) = caught.value.problems
     assert message in problem.message
     assert hint in problem.hint or hint in problem.message
+
+
+def test_a_class_that_is_tested_only_is_a_warning(run_stage: RunStage, project: Path) -> None:
+    params = {"function": "mydata.py:unseen", "classes": ["cat", "dog", "cow"]}
+    ran = run_stage(PythonData, params, project=project)
+    warnings = [event["message"] for kind, event in ran.events if kind == "warning"]
+    assert warnings == ["train has no image of class dog: no model can learn it"]
 
 
 def test_more_labels_than_names(run_stage: RunStage, project: Path) -> None:

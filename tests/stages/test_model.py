@@ -22,6 +22,7 @@ from edgepipe_stages._torch_model import load_model
 from edgepipe_stages.data.digits import Digits
 from edgepipe_stages.model.checkpoint import Checkpoint
 from edgepipe_stages.model.python import PythonModel
+from edgepipe_stages.train.classifier import TrainClassifier
 
 SOURCE = """
 import torch
@@ -49,6 +50,40 @@ def for_other_images(num_classes):
 
 def in_double(num_classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(240, num_classes)).double()
+
+class Flat(nn.Module):
+    # For one image only: what `flat` gives has another shape, or none, for two.
+    def __init__(self, num_classes, rows=1):
+        super().__init__()
+        self.rows, self.last = rows, nn.Linear(240 if rows else 1, num_classes)
+
+    def forward(self, x):
+        return self.last(x.reshape(1, -1) if self.rows else x.mean().reshape(1, 1))
+
+def same_for_all(num_classes): return Flat(num_classes, rows=0)
+
+def lazy(num_classes):
+    return nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.Flatten(),
+                         nn.LazyLinear(num_classes))
+
+class HeadFirst(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.head, self.conv = nn.Linear(4, num_classes), nn.Conv2d(1, 4, 3)
+
+    def forward(self, x):
+        return self.head(self.conv(x).mean((2, 3)))
+
+class HeadOfConvolution(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.head, self.conv = nn.Conv2d(4, num_classes, 1), nn.Conv2d(1, 4, 3)
+
+    def forward(self, x):
+        return self.head(self.conv(x)).mean((2, 3))
+
+def plain(num_classes):
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(360, num_classes))
 
 def too_few(): return nn.Sequential(nn.Flatten(), nn.LazyLinear(3))
 """
@@ -97,6 +132,18 @@ def test_the_users_class_for_a_stated_interface(run_stage: RunStage, project: Pa
     assert load(ran, project)(torch.zeros(1, 1, 12, 20)).shape == (1, 3)
 
 
+def test_lazy_layers_can_be_read_again(run_stage: RunStage, project: Path, digits: Path) -> None:
+    ran = run_stage(PythonModel, {"code": "mynets.py:lazy"}, project=project, data=digits)
+    trained = run_stage(
+        TrainClassifier,
+        {"epochs": 1},
+        project=project,
+        data=digits,
+        init=ran.outputs["model"],
+    )
+    assert load(trained, project)(torch.zeros(2, 1, 16, 16)).shape == (2, 10)
+
+
 @pytest.mark.parametrize("kind", ["safetensors", "pt", "nested", "parallel", "compiled"])
 def test_weights_in_the_ways_that_people_save_them(
     run_stage: RunStage, project: Path, tmp_path: Path, kind: str
@@ -120,12 +167,27 @@ def test_weights_in_the_ways_that_people_save_them(
     assert torch.equal(loaded(x), net(x))
 
 
+def test_names_lose_their_prefix_beside_tensors_that_are_not_the_networks(
+    run_stage: RunStage, project: Path, tmp_path: Path
+) -> None:
+    state = import_user_object("mynets.py:plain", project)(3).state_dict()
+    path = tmp_path / "w.ckpt"
+    prefixed = {"model." + name: tensor for name, tensor in state.items()}
+    torch.save({"state_dict": {**prefixed, "loss.weight": torch.ones(3)}}, path)
+    params = {"code": "mynets.py:plain", "interface": EXPLICIT, "weights": str(path)}
+    with pytest.raises(StageError, match="1 of 5 tensors differ") as caught:
+        run_stage(PythonModel, params, project=project)
+    assert caught.value.problems[0].hint == "loss.weight is unexpected"
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("two_outputs", "the network gives tuple for one image, not (1, 3)"),
         ("in_double", "the network's '1.weight' is float64, but images come as float32"),
         ("for_other_images", "the network does not run on an image of (1, 12, 20)"),
+        ("Flat", "the network runs on one image, but not on two at once: mat1 and mat2"),
+        ("same_for_all", "the network gives (1, 3) for two images, not (2, 3)"),
         ("Nut", "mynets.py has no 'Nut'"),
     ],
 )
@@ -187,6 +249,28 @@ def test_another_number_of_classes_only_if_asked(
     wrong = write_checkpoint(tmp_path / "x.pt", **{"conv1.weight": torch.zeros(16, 3, 3, 3)})
     with pytest.raises(StageError, match="the weights do not fit the model: 1 of"):
         run_stage(Checkpoint, checkpoint(wrong, head="reinitialize"), data=digits)
+
+
+@pytest.mark.parametrize(
+    ("name", "replaced"),
+    [("HeadFirst", "head.weight, head.bias"), ("HeadOfConvolution", "head.weight, head.bias")],
+)
+def test_the_last_layer_is_the_one_that_runs_last(
+    run_stage: RunStage, project: Path, tmp_path: Path, digits: Path, name: str, replaced: str
+) -> None:
+    old = import_user_object(f"mynets.py:{name}", project)(7)
+    torch.save(old.state_dict(), tmp_path / "w.pt")
+    params = {
+        "model": {"arch": f"python:mynets.py:{name}"},
+        "weights": str(tmp_path / "w.pt"),
+        "head": "reinitialize",
+    }
+    ran = run_stage(Checkpoint, params, project=project, data=digits)
+    warnings = [event["message"] for kind, event in ran.events if kind == "warning"]
+    assert warnings == [f"random weights for the last layer: {replaced}"]
+    loaded = load(ran, project)
+    assert torch.equal(loaded.conv.weight, old.conv.weight)
+    assert loaded(torch.zeros(2, 1, 16, 16)).shape == (2, 10)
 
 
 class Evil:

@@ -15,6 +15,7 @@ from torch import nn
 
 from edgepipe.stage import StageError
 from edgepipe_stages import OnnxModel
+from edgepipe_stages.convert.savedmodel import ConvertSavedModel
 from edgepipe_stages.quantize.dynamic import QuantizeDynamic
 
 
@@ -70,3 +71,13 @@ def test_a_file_that_is_no_model(run_stage: RunStage, models: Models, tmp_path: 
     OnnxModel.save(tmp_path, OnnxModel.describe(models.onnx))
     with pytest.raises(StageError, match=r"model\.onnx is not a valid ONNX model"):
         run_stage(QuantizeDynamic, model=tmp_path)
+
+
+def test_a_quantized_model_does_not_become_a_saved_model(
+    run_stage: RunStage, models: Models
+) -> None:
+    dynamic = run_stage(QuantizeDynamic, model=models.onnx).outputs["model"]
+    for quantized in (dynamic, models.static):
+        with pytest.raises(StageError, match="the ONNX model is quantized already") as caught:
+            run_stage(ConvertSavedModel, model=quantized)
+        assert "convert.tflite quantizes it itself" in caught.value.render()

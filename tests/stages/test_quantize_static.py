@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from conftest import RunStage
 from edge_models import Models, digits_net, interface, save_noise, save_onnx
 from numpy.typing import NDArray
@@ -224,6 +225,47 @@ def test_too_few_samples(run_stage: RunStage, models: Models) -> None:
 def test_twice_is_once_too_often(run_stage: RunStage, models: Models) -> None:
     with pytest.raises(StageError, match="already quantized"):
         run_stage(QuantizeStatic, model=models.static, data=models.data)
+
+
+@pytest.mark.parametrize("opset", [11, 12])
+def test_scales_for_channels_need_newer_operators(
+    run_stage: RunStage, models: Models, opset: int
+) -> None:
+    params = {"opset_version": opset}
+    old = run_stage(ConvertOnnx, params, model=models.torch).outputs["model"]
+    with pytest.raises(StageError, match=f"opset {opset} has no scale for each channel") as caught:
+        run_stage(QuantizeStatic, {"samples": 20}, model=old, data=models.data)
+    assert "opset_version: 13 or later" in caught.value.render()
+    whole = {"samples": 20, "per_channel": False}
+    run_stage(QuantizeStatic, whole, model=old, data=models.data)
+
+
+@pytest.mark.parametrize("groups", [2, 4])
+def test_grouped_transposed_convolutions(run_stage: RunStage, tmp_path: Path, groups: int) -> None:
+    torch.manual_seed(1)
+    shape = (1, 6, 6)
+    module = nn.Sequential(
+        nn.Conv2d(1, 8, 3),
+        nn.ReLU(),
+        nn.ConvTranspose2d(8, 12, 3, groups=groups),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(12, 4),
+    )
+    model = save_onnx(tmp_path / "m", module, shape)
+    data = save_noise(tmp_path / "d", shape)
+    ran = run_stage(QuantizeStatic, {"samples": 24}, model=model, data=data)
+    [line] = [event["message"] for kind, event in ran.events if kind == "log"]
+    assert line.endswith("in grouped transposed convolutions: 2.weight")
+    assert ran.metrics["quantized_operators"] == ran.metrics["operators"] == 3
+    expected = scores(model, data)
+    assert abs(scores(ran.outputs["model"], data) - expected).max() < 0.05 * abs(expected).max()
+    sizes = {
+        name: values.shape
+        for name, values in constants(onnx.load(ran.outputs["model"] / "model.onnx")).items()
+        if name.endswith(".weight_scale")
+    }
+    assert sizes == {"0.weight_scale": (8,), "2.weight_scale": (), "5.weight_scale": (4,)}
 
 
 def test_nothing_to_quantize(run_stage: RunStage, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from edgepipe_stages import Interface, TorchModel, _zoo
 from edgepipe_stages._torch_model import (
     build,
     load_model,
+    load_weights,
     prepare_torch,
     resize,
     resizings,
@@ -103,6 +104,46 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
         "extra is unexpected",
         "fc.weight: (5, 64) expected, (9, 64) found",
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda w: (w * 100).to(torch.int8), "fc.weight: float32 expected, int8 found"),
+        (lambda w: w.to(torch.complex64), "fc.weight: float32 expected, complex64 found"),
+        (lambda w: w.to_sparse(), "fc.weight: it is sparse: save it with .to_dense()"),
+        (lambda w: w.to("meta"), "fc.weight: it has no values, only a shape (device 'meta')"),
+    ],
+)
+def test_tensors_that_are_no_plain_numbers_are_named(
+    change: Callable[[Tensor], Tensor], said: str
+) -> None:
+    module = _zoo.create("resnet8", classes=5, unstrided=2)
+    tensors = module.state_dict()
+    tensors["fc.weight"] = change(tensors["fc.weight"])
+    with pytest.raises(StageError, match="the weights do not fit the model: 1 of") as caught:
+        load_weights(module, tensors)
+    assert caught.value.problems[0].hint == said
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e5m2],
+)
+def test_weights_without_finite_values_are_refused(value: float, dtype: torch.dtype) -> None:
+    module = _zoo.create("resnet8", classes=5, unstrided=2)
+    tensors = module.state_dict()
+    tensors["fc.bias"] = torch.tensor([1, value, 0, value, 0], dtype=dtype)
+    with pytest.raises(StageError, match="hold NaN or infinity, in 1 of ") as caught:
+        load_weights(module, tensors)
+    assert caught.value.problems[0].hint == "fc.bias: 2 of 5"
+
+
+def test_a_mask_of_infinities_is_no_weight() -> None:
+    module = nn.Linear(2, 2)
+    module.register_buffer("mask", torch.full((2, 2), -torch.inf).triu(1))
+    load_weights(module, {**module.state_dict()})
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff" * 64])

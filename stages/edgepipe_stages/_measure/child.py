@@ -21,7 +21,13 @@ from typing import Any
 
 from edgepipe.errors import EdgepipeError
 from edgepipe.usercode import import_user_object
-from edgepipe_stages._artifacts import ImageDataset, Model, Split
+from edgepipe_stages._agreement import (
+    check_classes,
+    check_finite,
+    check_scores,
+    count_not_finite,
+)
+from edgepipe_stages._artifacts import ImageDataset, Interface, Model, Split
 from edgepipe_stages._measure.machine import (
     busy_seconds,
     peak_memory,
@@ -107,14 +113,18 @@ def measure(request: Request) -> Response:
     """Measure in this process, which it pins for good.
 
     Raises:
-        StageError: the runtime refuses the model, or the images do not fit it.
+        StageError: the runtime refuses the model, images or classes do not fit it, or its scores
+            are no numbers.
     """
     allowed = os.sched_getaffinity(0)
     model = Path(request.model)
     # Before this thread is pinned: libraries count the processors that they may use only once.
     runtime_class = runtime_of(model)
-    test = ImageDataset.load_test(Path(request.data))
-    image = Model.interface(model).normalize(test.images[:1])
+    interface, data = Model.interface(model), Path(request.data)
+    task = ImageDataset.interface(data)
+    check_classes(interface, task)
+    test = ImageDataset.load_test(data)
+    image = interface.normalize(test.images[:1])
 
     def user_object(reference: str) -> Any:
         return import_user_object(reference, Path(request.project))
@@ -135,7 +145,7 @@ def measure(request: Request) -> Response:
         memory = peak_memory() - before
         timings[threads] = _time(step, cpus, request)
         # The first finds what does not depend on threads, and memory that no other took before.
-        found = found or {"peak_memory": memory, **_thorough(runtime, model, test)}
+        found = found or {"peak_memory": memory, **_thorough(runtime, model, test, task)}
         # Before the next one opens: no two models at once.
         del runtime, step
     return Response(timings, **found)
@@ -171,10 +181,12 @@ def _repeat(step: Callable[[], object], calls: int, least: float, most: float) -
             return times
 
 
-def _thorough(runtime: Runtime, model: Path, test: Split) -> dict[str, Any]:
-    found = scores(runtime, model, test.images).argmax(axis=1)
+def _thorough(runtime: Runtime, model: Path, test: Split, task: Interface) -> dict[str, Any]:
+    found = scores(runtime, model, test.images)
+    check_scores(found, task)
+    check_finite(count_not_finite(found), len(test))
     macs, parameters = runtime.macs_and_parameters()
-    accuracy = float((found == test.labels).mean())
+    accuracy = float((found.argmax(axis=1) == test.labels).mean())
     return {"accuracy": accuracy, "macs": macs, "parameters": parameters}
 
 

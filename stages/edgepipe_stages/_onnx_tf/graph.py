@@ -27,7 +27,12 @@ _INPUT_TO_ATTRIBUTE = {
         for name in ["Mean", "Max", "Min", "Sum", "Prod", "L1", "L2", "SumSquare"]
     },
 }
-_QUANTIZED = frozenset({"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul"})
+_QUANTIZED = frozenset(
+    {
+        *("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul"),
+        *("DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"),
+    }
+)
 
 
 @dataclass(frozen=True)

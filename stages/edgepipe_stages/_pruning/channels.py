@@ -1,13 +1,11 @@
 """Structured pruning: channels are removed together with all that depends on them.
 
-torch-pruning finds what depends on a channel (Fang et al., 2023,
-https://arxiv.org/abs/2301.12900) and removes it; here are its use and the search for a target.
+Here are the importance of channels, and the search for a target.
 """
 
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -20,8 +18,9 @@ from torch.nn import functional
 from edgepipe.stage import StageError
 from edgepipe_stages import Interface
 from edgepipe_stages._macs import macs_and_params
-from edgepipe_stages._pruning.cuts import CUTS, Cuts
-from edgepipe_stages._pruning.layers import LAYERS, output_layers
+from edgepipe_stages._pruning.layers import output_layers, prunable_layers
+from edgepipe_stages._pruning.removal import Removal
+from edgepipe_stages._pruning.search import find_removal, listed
 from edgepipe_stages._training.images import Images
 
 Importance = Literal["l1", "l2", "bn_scale", "taylor"]
@@ -56,7 +55,9 @@ class ChannelPruner:
         self.importance = importance
         self.round_to = round_to
         self.ignore = ignore
-        self._level: int | None = None
+        self.left_alone: list[str] = []
+        """After the first removal: layers whose channels cannot be followed, so they stay."""
+        self._removal: Removal | None = None
 
     def remove_channels(self, module: nn.Module, ratio: float) -> None:
         """Remove a share of each layer's channels.
@@ -64,62 +65,10 @@ class ChannelPruner:
         Raises:
             StageError: the network cannot be traced, or does not run afterwards.
         """
-        if self._level is None:
-            self._level = self._find_level(module)
-        self._remove(module, ratio, self._level)
-
-    def _find_level(self, module: nn.Module) -> int:
-        """How much to cut the network, as an index of `CUTS`: as little as it runs with.
-
-        Raises:
-            StageError: it never runs. This is what was wrong without cuts.
-        """
-        problem: StageError | None = None
-        for level in range(len(CUTS)):
-            try:
-                self._remove(_copy(module), 0.5, level)
-            except _CannotPruneError as error:
-                problem = problem or StageError(error.problems)
-            else:
-                return level
-        assert problem
-        raise problem
-
-    def _remove(self, module: nn.Module, ratio: float, level: int) -> None:
-        trained = [parameter.requires_grad for parameter in module.parameters()]
-        module.requires_grad_(True)
-        image = torch.zeros(self.interface.shape)
-        cuts = Cuts(module, level)
-        cuts.run(image)
-        # Its defaults are dictionaries that all pruners would share.
-        groups: dict[str, Any] = {name: {} for name in ("in_channel_groups", "out_channel_groups")}
-
-        with warnings.catch_warnings():
-            # A parameter outside of layers is pruned by its last dimension, which
-            # `_check_runs` then judges.
-            warnings.filterwarnings("ignore", "Unwrapped parameters detected", UserWarning)
-            try:
-                _NearestMultiple(
-                    module,
-                    (image,),
-                    importance=_importance(self.importance),
-                    pruning_ratio=ratio,
-                    ignored_layers=[*self._kept(module), *cuts.kept],
-                    round_to=self.round_to,
-                    num_heads={},
-                    forward_fn=lambda network, inputs: Cuts(network, level).run(*inputs),
-                    **groups,
-                ).step()
-            except Exception as error:
-                raise _CannotPruneError(
-                    "torch-pruning cannot follow the channels through the network:"
-                    f" {type(error).__name__}: {error}",
-                    "prune.magnitude takes any network",
-                ) from error
-        for parameter, flag in zip(module.parameters(), trained, strict=True):
-            parameter.requires_grad_(flag)
-        module.zero_grad()
-        self._check_runs(module)
+        if self._removal is None:
+            wanted = Removal(self.interface, self.round_to, 0, self._kept(module))
+            self._removal, self.left_alone = find_removal(module, wanted)
+        self._removal.run(module, ratio, _importance(self.importance))
 
     def ratio_for(self, module: nn.Module, macs: int) -> float:
         """About the smallest share of channels whose removal leaves at most ``macs``.
@@ -151,41 +100,24 @@ class ChannelPruner:
         self.remove_channels(trial, ratio)
         return macs_and_params(trial, self.interface)[0]
 
-    def _kept(self, module: nn.Module) -> list[nn.Module]:
-        layers = {name: part for name, part in module.named_modules() if isinstance(part, LAYERS)}
+    def _kept(self, module: nn.Module) -> tuple[str, ...]:
+        for name, part in module.named_modules():
+            if isinstance(part, torch.jit.ScriptModule):
+                raise StageError(
+                    f"'{name}' is TorchScript, which cannot lose channels",
+                    "put the module into the network that it was compiled from",
+                )
+        prunable_layers(module)
+        names = [name for name, _ in module.named_modules() if name]
         for pattern in self.ignore:
-            if not any(fnmatchcase(name, pattern) for name, _ in module.named_modules()):
+            if not any(fnmatchcase(name, pattern) for name in names):
                 raise StageError(
                     f"'ignore': no layer of the network is called '{pattern}'",
-                    "it has " + ", ".join(list(layers)[:20]) + (" …" if len(layers) > 20 else ""),
+                    f"it has {listed(list(prunable_layers(module)))}",
                 )
-        named = [
-            part
-            for name, part in module.named_modules()
-            if name and any(fnmatchcase(name, pattern) for pattern in self.ignore)
-        ]
-        return [*named, *output_layers(module, self.interface)]
-
-    def _check_runs(self, module: nn.Module) -> None:
-        expected = (1, len(self.interface.classes))
-        try:
-            with torch.no_grad():
-                shape = tuple(module.eval()(torch.zeros(self.interface.shape)).shape)
-        except Exception as error:
-            raise _CannotPruneError(
-                f"the pruned network does not run: {type(error).__name__}: {error}",
-                "a size that is written in the network's own code cannot change: compute it from"
-                " the tensors, or name the layers that it depends on in 'ignore'",
-            ) from error
-        if shape != expected:
-            raise _CannotPruneError(
-                f"the pruned network gives scores of shape {shape}, not {expected}",
-                "name the layers that make its scores in 'ignore'",
-            )
-
-
-class _CannotPruneError(StageError):
-    """What torch-pruning makes of a network cannot be used."""
+        outputs = output_layers(module, self.interface)
+        named = [n for n in names if any(fnmatchcase(n, pattern) for pattern in self.ignore)]
+        return (*named, *(n for n, part in module.named_modules() if part in outputs))
 
 
 def _copy(module: nn.Module) -> nn.Module:
@@ -194,17 +126,6 @@ def _copy(module: nn.Module) -> nn.Module:
     for parameter, own in zip(copied.parameters(), module.parameters(), strict=True):
         parameter.grad = own.grad
     return copied
-
-
-class _NearestMultiple(torch_pruning.pruner.BasePruner):  # type: ignore[misc]
-    """Rounds numbers of channels to the nearest multiple, not down.
-
-    Rounding down takes half of a layer of 16 channels, at round_to 8, for any ratio above zero.
-    """
-
-    def _round_to(self, n_pruned: int, current_channels: int, round_to: int) -> int:
-        left = max(1, round((current_channels - n_pruned) / round_to)) * round_to
-        return max(current_channels - left, 0)
 
 
 def _importance(name: Importance) -> Callable[[Any], Tensor | None]:

@@ -10,33 +10,28 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from edgepipe_stages._pruning.functions import functions
 from edgepipe_stages._pruning.layers import LAYERS
 
-CUTS = ("what reorders channels", "reshapes", "reshapes and flattens")
-"""What to cut at, each also what those before it say: every cut keeps more layers as they are."""
+CUTS = ("what reorders channels", "reshapes", "flattens", "concatenations")
+"""What to cut at, each with those before it: every cut keeps more layers as they are."""
 
 
-def _functions(names: str) -> set[Any]:
-    owners = (torch, Tensor, nn.functional)
-    return {
-        getattr(owner, name) for name in names.split() for owner in owners if hasattr(owner, name)
-    }
-
-
-_REORDERING = _functions(
+_REORDERING = functions(
     "channel_shuffle flip gather index_select native_channel_shuffle pixel_shuffle pixel_unshuffle"
     " roll take_along_dim"
 )
 """torch-pruning takes them for functions of each element, and would pair the wrong channels."""
 
-_RESHAPES = _functions(
+_RESHAPES = functions(
     "flatten moveaxis movedim permute repeat repeat_interleave reshape reshape_as squeeze swapaxes"
     " swapdims t transpose unflatten unfold unsqueeze view view_as"
 )
+
+_JOINS = functions("cat concat concatenate stack")
 
 
 class Cuts(TorchFunctionMode):
@@ -93,11 +88,16 @@ class Cuts(TorchFunctionMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         source = args[0] if args else None
-        if not isinstance(result, Tensor) or not isinstance(source, Tensor):
+        if not isinstance(result, Tensor):
             return result
-        if func not in _REORDERING and (func not in _RESHAPES or self._followed(source, result)):
+        if func in _JOINS and self.level >= CUTS.index("concatenations"):
+            self._entering += source or (kwargs or {})["tensors"]
+        elif isinstance(source, Tensor) and (
+            func in _REORDERING or (func in _RESHAPES and not self._followed(source, result))
+        ):
+            self._entering.append(source)
+        else:
             return result
-        self._entering.append(source)
         self._fixed.append(result.detach().requires_grad_())
         # Not the leaf itself: autograd refuses what works in place on one.
         return self._fixed[-1] * 1
@@ -110,7 +110,7 @@ class Cuts(TorchFunctionMode):
             # Each channel stays where it is.
             return source.ndim <= 2 or result[0, 0].numel() == source[0, 0].numel()
         flat = result.ndim == 2 and len(result) == len(source)
-        return flat and self.level < CUTS.index("reshapes and flattens")
+        return flat and self.level < CUTS.index("flattens")
 
     def _sources(self, tensor: Tensor) -> tuple[list[nn.Module], bool]:
         """The nearest layers that a tensor is made by, and whether it is made of what stays too."""

@@ -5,10 +5,29 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from edgepipe.stage import StageError
 from edgepipe_stages import Interface
+from edgepipe_stages._macs import blank_image
 
 LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 """Layers with a weight that is multiplied: convolutions and linear layers."""
+
+
+def prunable_layers(module: nn.Module) -> dict[str, nn.Module]:
+    """The convolutions and linear layers of a network, by name.
+
+    Raises:
+        StageError: it has none.
+    """
+    layers: dict[str, nn.Module] = {
+        name: part for name, part in module.named_modules() if isinstance(part, LAYERS)
+    }
+    if not layers:
+        raise StageError(
+            "the network has no layer that can be pruned",
+            "pruning takes the weights of convolutions and linear layers (torch.nn.Conv2d, Linear)",
+        )
+    return layers
 
 
 def output_layers(module: nn.Module, interface: Interface) -> list[nn.Module]:
@@ -20,7 +39,7 @@ def output_layers(module: nn.Module, interface: Interface) -> list[nn.Module]:
         if isinstance(part, LAYERS)
     ]
     with torch.no_grad():
-        module.eval()(torch.zeros(interface.shape))
+        module.eval()(blank_image(module, interface))
     for hook in hooks:
         hook.remove()
     classes = len(interface.classes)

@@ -7,7 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from edgepipe_stages._pruning.layers import LAYERS
+from edgepipe.stage import StageError
+from edgepipe_stages._pruning.layers import prunable_layers
 
 
 class Mask:
@@ -31,11 +32,14 @@ class Mask:
             sparsity: the share.
             scope: of each layer's weights, or of all together.
             skip: layers to leave alone.
+
+        Raises:
+            StageError: there is no such layer, or one computes its weight.
         """
         weights = {
-            f"{name}.weight" if name else "weight": part.weight
-            for name, part in module.named_modules()
-            if isinstance(part, LAYERS) and part not in skip
+            f"{name}.weight" if name else "weight": _parameter(name, part)
+            for name, part in prunable_layers(module).items()
+            if part not in skip
         }
         if scope == "layer":
             zeros = {name: _smallest(weight, sparsity) for name, weight in weights.items()}
@@ -66,6 +70,16 @@ class Mask:
         """The share of zeros in all weights that were looked at."""
         total = sum(weight.numel() for weight, _ in self.zeros.values())
         return sum(_zeros(weight) for weight, _ in self.zeros.values()) / max(1, total)
+
+
+def _parameter(name: str, layer: nn.Module) -> Tensor:
+    weight = layer.weight
+    if not isinstance(weight, nn.Parameter):
+        raise StageError(
+            f"the weight of layer '{name}' is computed, so zeros in it would not stay",
+            "make it an nn.Parameter of its own, or compute it with torch.nn.utils.parametrize",
+        )
+    return weight
 
 
 def _zeros(weight: Tensor) -> int:

@@ -12,6 +12,7 @@ from torch import nn
 from edgepipe.stage import Context, StageError
 from edgepipe_stages import Dataset, Interface, TorchModel
 from edgepipe_stages._architecture import Architecture
+from edgepipe_stages._plain_weights import make_plain
 from edgepipe_stages._torch_model import build, load_model, prepare_torch
 from edgepipe_stages._training.images import Images
 from edgepipe_stages._training.layout import choose_layout
@@ -80,8 +81,11 @@ def starting_point(
             f"a pruned model of {len(own.classes)} classes cannot learn {len(data.classes)} others",
             "train it for the new classes first, then prune it",
         )
+    if sorted(own.classes) == sorted(data.classes):
+        ctx.warn("'init' has the data's classes in another order, which its last layer unlearns")
     interface = replace(own, classes=data.classes)
     module = build(described["architecture"], interface, ctx.user_object)
+    make_plain(module, described.get("plain", ()))
     _copy_all_but_head(trained, module, own, interface)
     return module, {**described, "interface": interface.as_json()}
 

@@ -58,6 +58,12 @@ class Parity(Stage):
     def run(self, ctx: Context) -> None:
         from dataclasses import asdict
 
+        from edgepipe_stages._agreement import (
+            check_classes,
+            check_finite,
+            check_scores,
+            count_not_finite,
+        )
         from edgepipe_stages._calibration import stratified
         from edgepipe_stages._parity.bounds import Bounds, violations
         from edgepipe_stages._parity.distance import distance
@@ -67,6 +73,8 @@ class Parity(Stage):
         chosen = stratified(data.test.labels, self.samples, ctx.seed)
         split = Split(data.test.images[chosen], data.test.labels[chosen])
         paths: list[Path] = [ctx.input("reference"), ctx.input("model")]
+        for path in paths:
+            check_classes(Model.interface(path), data.interface)
         runtimes = [runtime_of(path)(path, ctx.threads, ctx.user_object) for path in paths]
         reference, own = (
             scores(runtime, path, split.images)
@@ -78,6 +86,8 @@ class Parity(Stage):
                 f" {own.shape[1]}",
                 "connect the model that was made from this reference",
             )
+        check_scores(own, data.interface)
+        check_finite(count_not_finite(reference), len(split), "the PyTorch model")
         found = distance(reference, own, split.labels)
         precision = self._precision(paths[1])
         bounds = Bounds(
@@ -88,6 +98,8 @@ class Parity(Stage):
             self.max_accuracy_drop,
         )
         wrong = violations(found, bounds, precision, len(split))
+        if bad := count_not_finite(own):
+            wrong.insert(0, f"scores that are no finite numbers for {bad}")
         compared = _layers(runtimes, paths, split, precision)
         for layer in compared.layers if compared else []:
             ctx.log(_row(layer))

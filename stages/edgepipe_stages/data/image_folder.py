@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 from edgepipe.errors import did_you_mean
 from edgepipe.stage import Context, Field, Stage, StageError, UserPath
 from edgepipe_stages import ImageDataset, Split
-from edgepipe_stages._image_files import SUFFIXES, Decoder, Read, Resize, decode_all, open_files
+from edgepipe_stages._image_files import Decoder, Read, Resize, decode_all, open_files
+from edgepipe_stages._image_layout import Files, find_layout
 from edgepipe_stages._images import NORMALIZE, Normalize, dataset, stratified_split
-
-Files = dict[str, list[str]]
-"""Image files by class."""
-
-_TEST_NAMES = ("test", "val", "validation")
 
 
 class ImageFolder(Stage):
     """Images in one folder a class: ``train/CLASS/*`` and ``test/CLASS/*``, or ``CLASS/*``.
 
-    Without a folder for tests, a part of each class is set aside. A zip is read as it is.
+    A folder ``val`` or ``valid`` serves where there is no ``test``; without either, a part of each
+    class is set aside. A zip is read as it is.
     """
 
     outputs = {"data": ImageDataset}
@@ -37,12 +35,14 @@ class ImageFolder(Stage):
         description="crop: the middle, as large as it goes; stretch: all, distorted; pad: all,"
         " with black bars",
     )
-    classes: tuple[str, ...] = Field((), description="only these classes; default: all")
+    classes: tuple[str, ...] = Field(
+        (), description="only these classes, in this order; default: all"
+    )
     limit_per_class: int | None = Field(
         None, ge=1, description="keep at most so many images of each class folder; default: all"
     )
     test_fraction: float = Field(
-        0.2, ge=0.01, le=0.9, description="of each class, where there is no folder 'test'"
+        0.2, ge=0.01, le=0.9, description="of each class, where there is no folder 'test' or 'val'"
     )
     on_corrupt: Literal["error", "skip"] = Field(
         "error", description="what to do with a file that is no valid image"
@@ -52,7 +52,12 @@ class ImageFolder(Stage):
     def run(self, ctx: Context) -> None:
         path = ctx.project / self.path
         with open_files(path) as (names, read):
-            train, test = _splits(names)
+            layout = find_layout(names)
+            for sentence in layout.left_out:
+                ctx.warn(sentence)
+            if layout.test_folder:
+                ctx.log(f"test split: the folder '{layout.test_folder}'")
+            train, test = layout.train, layout.test
             classes = self._classes(path, train, test)
             parts = [self._chosen(train, classes, ctx)]
             if test is not None:
@@ -74,12 +79,13 @@ class ImageFolder(Stage):
 
     def _classes(self, path: Path, train: Files, test: Files | None) -> tuple[str, ...]:
         """The classes to use, in order."""
-        for name in self.classes:
+        wanted = tuple(dict.fromkeys(unicodedata.normalize("NFC", name) for name in self.classes))
+        for name in wanted:
             if name not in train:
                 raise StageError(
                     f"{path.name} has no class '{name}'", did_you_mean(name, train, "classes")
                 )
-        classes = tuple(sorted(set(self.classes) or train))
+        classes = wanted or tuple(sorted(train))
         if not classes:
             raise StageError(
                 f"{path.name} holds no images in folders",
@@ -161,36 +167,3 @@ def _report(ctx: Context, before: int, total: int, done: int) -> None:
 
 def _side(name: str, train: Files) -> str:
     return "train" if name in train else "test"
-
-
-def _splits(names: list[str]) -> tuple[Files, Files | None]:
-    """Image files of the train and test folders; of all folders and None where there are none."""
-    found = [PurePosixPath(name).parts for name in names if _is_image(name)]
-    depth = 0
-    # A zip often holds one folder with everything in it.
-    while found and len({p[depth] for p in found}) == 1 and all(len(p) > depth + 2 for p in found):
-        if found[0][depth] == "train":
-            break
-        depth += 1
-    tops = {parts[depth] for parts in found}
-    if "train" not in tops:
-        return _by_class(found, depth), None
-    train = _by_class([p for p in found if p[depth] == "train"], depth + 1)
-    tests = [name for name in _TEST_NAMES if name in tops]
-    if not tests:
-        return train, None
-    return train, _by_class([p for p in found if p[depth] == tests[0]], depth + 1)
-
-
-def _by_class(found: list[tuple[str, ...]], depth: int) -> Files:
-    files: Files = {}
-    for parts in found:
-        if len(parts) > depth + 1:
-            files.setdefault(parts[depth], []).append("/".join(parts))
-    return files
-
-
-def _is_image(name: str) -> bool:
-    path = PurePosixPath(name)
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-    return path.suffix.lower() in SUFFIXES and not hidden

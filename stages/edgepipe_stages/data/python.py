@@ -59,6 +59,13 @@ class PythonData(Stage):
             whole = splits[0]
             positions = stratified_split(whole.labels, self.test_fraction, ctx.seed, classes)
             splits = [Split(whole.images[part], whole.labels[part]) for part in positions]
+        seen = set(splits[0].labels.tolist())
+        absent = [name for label, name in enumerate(classes) if label not in seen]
+        if absent:
+            more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+            ctx.warn(
+                f"train has no image of class {', '.join(absent[:5])}{more}: no model can learn it"
+            )
         ctx.log(f"{len(splits[0])} images to train, {len(splits[1])} to test")
         ctx.save("data", dataset(splits[0], splits[1], classes, self.normalize))
 
@@ -80,6 +87,14 @@ class PythonData(Stage):
 
     def _classes(self, splits: list[Split]) -> tuple[str, ...]:
         count = int(max(split.labels.max() for split in splits)) + 1
+        images = sum(map(len, splits))
+        if not self.classes and count > images:
+            raise StageError(
+                f"a label is {count - 1}, with {images} images: there would be more classes than"
+                " images",
+                "labels are the numbers of classes, from 0 on; where there are so many, name them"
+                " in 'classes'",
+            )
         classes = self.classes or tuple(map(str, range(count)))
         if len(classes) < count:
             raise StageError(
@@ -118,7 +133,7 @@ def _split(name: str, value: Any) -> Split:
 
     if not isinstance(value, tuple | list) or len(value) != 2:
         raise StageError(f"{name} is a {type(value).__name__}, not a pair", _SHAPES)
-    images, labels = np.asarray(value[0]), np.asarray(value[1])
+    images, labels = _array(f"images of {name}", value[0]), _array(f"labels of {name}", value[1])
     if images.dtype != np.uint8:
         hint = "return uint8, from 0 to 255"
         if images.dtype.kind == "f":
@@ -132,6 +147,19 @@ def _split(name: str, value: Any) -> Split:
             hint += "; channels come last: images.transpose(0, 2, 3, 1)"
         raise StageError(f"images of {name} have the shape {images.shape}", hint)
     return Split(images, _labels(name, labels, len(images)))
+
+
+def _array(what: str, value: Any) -> NDArray[Any]:
+    import numpy as np
+
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        shapes = list(dict.fromkeys(str(np.shape(item)) for item in value))
+        raise StageError(
+            f"{what} differ in shape: {', '.join(shapes[:3])}{', …' * (len(shapes) > 3)}",
+            "return them in one shape: images are resized to one height and width",
+        ) from error
 
 
 def _labels(name: str, labels: NDArray[Any], count: int) -> NDArray[np.int64]:

@@ -8,7 +8,13 @@ from typing import Literal
 from edgepipe.stage import Context, Field, Stage, UserPath, optional
 from edgepipe_stages import ImageDataset, TorchModel
 from edgepipe_stages._architecture import Architecture, architecture_problems
-from edgepipe_stages._imported import Input, interface_problems, save_checked, the_interface
+from edgepipe_stages._imported import (
+    Input,
+    check_network,
+    interface_problems,
+    save_checked,
+    the_interface,
+)
 
 
 class Checkpoint(Stage):
@@ -47,7 +53,8 @@ class Checkpoint(Stage):
         module = build(self.model.model_dump(), interface, ctx.user_object)
         tensors = read_weights(ctx.project / self.weights, module)
         if self.head == "reinitialize":
-            tensors, replaced = with_fresh_head(tensors, module)
+            check_network(module, interface)
+            tensors, replaced = with_fresh_head(tensors, module, interface)
             if replaced:
                 ctx.warn(f"random weights for the last layer: {', '.join(replaced)}")
         load_weights(module, tensors)

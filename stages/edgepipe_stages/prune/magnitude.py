@@ -39,6 +39,8 @@ class PruneMagnitude(FineTuning, Stage):
         yield from training_problems(self)
 
     def run(self, ctx: Context) -> None:
+        from edgepipe_stages._agreement import check_classes
+        from edgepipe_stages._plain_weights import plain_weights
         from edgepipe_stages._pruning.layers import output_layers
         from edgepipe_stages._pruning.weights import Mask
         from edgepipe_stages._torch_model import load_model, prepare_torch, save_model
@@ -51,9 +53,12 @@ class PruneMagnitude(FineTuning, Stage):
         prepare_torch(ctx.seed, ctx.threads)
         data: Dataset = ctx.input("data")
         source = ctx.input("model")
+        description = TorchModel.describe(source)
         interface = TorchModel.interface(source)
+        check_classes(interface, data.interface)
         loss = fine_tuning_loss(ctx, interface, self)
         module = load_model(source, ctx.user_object)
+        description |= plain_weights(module, description)
         layout = choose_layout(module, interface)
         train = Images.of(data.train, interface, layout)
         test = Images.of(data.test, interface, layout)
@@ -67,7 +72,7 @@ class PruneMagnitude(FineTuning, Stage):
                 fit(ctx, module, train, self, loss=loss, constraint=mask.apply, name="fine-tuning")
             )
         accuracy, _ = evaluate(module, test)
-        save_model(ctx.output("model"), module, TorchModel.describe(source))
+        save_model(ctx.output("model"), module, description)
         ctx.save(
             "history",
             {

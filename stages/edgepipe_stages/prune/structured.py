@@ -73,8 +73,12 @@ class PruneStructured(FineTuning, Stage):
         yield from training_problems(self)
 
     def run(self, ctx: Context) -> None:
+        from edgepipe_stages._agreement import check_classes
         from edgepipe_stages._macs import macs_and_params
+        from edgepipe_stages._plain_weights import make_plain, plain_weights
         from edgepipe_stages._pruning.channels import ChannelPruner, accumulate_gradients
+        from edgepipe_stages._pruning.excess import excess_of_channels, excess_of_macs, widths
+        from edgepipe_stages._pruning.search import listed
         from edgepipe_stages._torch_model import (
             build,
             load_model,
@@ -93,12 +97,15 @@ class PruneStructured(FineTuning, Stage):
         source = ctx.input("model")
         description = TorchModel.describe(source)
         interface = TorchModel.interface(source)
+        check_classes(interface, data.interface)
         loss = fine_tuning_loss(ctx, interface, self)
         module = load_model(source, ctx.user_object)
+        description |= plain_weights(module, description)
         layout = choose_layout(module, interface)
         train = Images.of(data.train, interface, layout)
         test = Images.of(data.test, interface, layout)
         macs_before, parameters_before = macs_and_params(module, interface)
+        widths_before = widths(module)
         pruner = ChannelPruner(
             interface, importance=self.importance, round_to=self.round_to, ignore=self.ignore
         )
@@ -121,15 +128,28 @@ class PruneStructured(FineTuning, Stage):
                 settings = self.model_copy(update={"epochs": epochs})
                 name = f"fine-tuning {step}"
                 histories.append(fit(ctx, module, train, settings, loss=loss, name=name))
+        if pruner.left_alone:
+            ctx.warn(
+                "channels that cannot be followed through the network stay: those of"
+                f" {listed(pruner.left_alone)}, and of layers that are added to them"
+            )
         macs, parameters = macs_and_params(module, interface)
         if macs >= macs_before:
             raise StageError(
                 "no channel could be removed",
                 f"lower round_to, which is {self.round_to}, or raise the ratio; bn_scale needs"
-                " batch norms, and a layer that gives the scores always stays",
+                " batch norms, and a layer stays that gives the scores or is reshaped or flattened"
+                " in a way that cannot be followed",
             )
+        if excess := (
+            excess_of_channels(self.ratio, widths_before, widths(module), self.round_to)
+            if self.ratio
+            else excess_of_macs(self.macs_ratio or 0, 1 - macs / macs_before, self.round_to)
+        ):
+            ctx.warn(excess)
         accuracy, _ = evaluate(module, test)
         fresh = build(description["architecture"], interface, ctx.user_object)
+        make_plain(fresh, description.get("plain", ()))
         save_model(
             ctx.output("model"), module, {**description, "resized": resizings(module, fresh)}
         )

@@ -58,20 +58,23 @@ class QuantizeStatic(Stage):
             )
 
     def run(self, ctx: Context) -> None:
+        from edgepipe_stages._agreement import check_classes
         from edgepipe_stages._calibration import calibration_split
         from edgepipe_stages._onnx_quantization import save_quantized, static
 
         source = ctx.input("model")
         data: Dataset = ctx.input("data")
+        interface = OnnxModel.interface(source)
+        check_classes(interface, data.interface)
         split = calibration_split(data, self.samples, ctx.seed)
         if len(split) < self.samples:
             ctx.warn(f"only {len(split)} calibration images: the train split has no more")
         ctx.save("calibration", (split, data.interface))
-        static(
+        whole = static(
             source / "model.onnx",
             ctx.output("model") / "model.onnx",
             ctx.scratch,
-            OnnxModel.interface(source).normalize(split.images),
+            interface.normalize(split.images),
             signed=self.activations == "s8",
             per_channel=self.per_channel,
             symmetric=self.symmetric,
@@ -79,4 +82,9 @@ class QuantizeStatic(Stage):
             method=self.method,
             progress=ctx.progress,
         )
+        if whole:
+            ctx.log(
+                "one scale a weight, not one a channel, in grouped transposed convolutions:"
+                f" {', '.join(whole)}"
+            )
         save_quantized(ctx, "int8", calibration_images=len(split))

@@ -1,0 +1,129 @@
+"""What a job did to its process is taken back, so that the next one finds none of it.
+
+A worker serves one job after another, since importing a framework takes longer than many jobs do.
+The user's own modules are imported anew for each; what frameworks keep is theirs: a stage that
+changes a framework's settings sets them back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import locale
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+
+from edgepipe import usercode
+from edgepipe.executor import Job
+from edgepipe.modulestate import UnknownError, state
+
+_SIGNALS = [
+    signal.Signals[name]
+    for name in ("SIGALRM", "SIGCHLD", "SIGHUP", "SIGINT", "SIGPIPE", "SIGTERM", "SIGUSR1")
+    if name in signal.Signals.__members__
+]
+_INSTALLED = (
+    os.path.dirname(os.__file__),  # noqa: PTH120
+    *(entry for entry in sys.path if entry.endswith(("site-packages", "dist-packages"))),
+)
+_OURS = os.path.dirname(__file__)  # noqa: PTH120
+
+
+class Isolation:
+    """A process as it was when this was made."""
+
+    def __init__(self) -> None:
+        self._path = list(sys.path)
+        self._seen = set(sys.modules)
+        self._stage = ("", "")
+        self._folders: tuple[list[str], str] = [], ""
+        """Those of the user's code, and that of a package of stages which is not the user's."""
+        self._before: object = None
+        self._variables = dict(os.environ)
+        self._folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
+        self._mask = os.umask(0)
+        os.umask(self._mask)
+        self._handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+        self._limit = sys.getrecursionlimit()
+        self._locale = locale.setlocale(locale.LC_ALL)
+
+    @contextlib.contextmanager
+    def job(self, job: Job) -> Iterator[None]:
+        """Let a job run, and then be as before."""
+        if (stage := (job.root, job.path)) != self._stage:
+            self._forget()
+            self._stage = stage
+        packages = "" if job.plugin else job.root
+        self._folders = [job.project, *job.plugins], packages
+        try:
+            with warnings.catch_warnings():
+                yield
+        finally:
+            self._restore()
+
+    def loaded(self) -> None:
+        """The stage's class was imported, and has not run yet."""
+        with contextlib.suppress(UnknownError):
+            modules = [sys.modules[name] for name in sorted(self._users())]
+            self._before = state(modules)
+
+    def _users(self) -> set[str]:
+        """The user's modules: those that are not part of what stays."""
+        users, packages = self._folders
+        found = set()
+        for name in sys.modules.keys() - self._seen:
+            if _is_the_users(name, users, packages):
+                found.add(name)
+            else:
+                self._seen.add(name)
+        return found
+
+    def _forget(self) -> None:
+        for name in self._users():
+            sys.modules.pop(name, None)
+
+    def _is_as_loaded(self) -> bool:
+        """Whether all modules of the user's are there since before the stage ran, unchanged."""
+        with contextlib.suppress(UnknownError):
+            modules = [sys.modules[name] for name in sorted(self._users())]
+            return self._before is not None and state(modules) == self._before
+        return False
+
+    def _restore(self) -> None:
+        if not self._is_as_loaded():
+            self._forget()
+        self._before = None
+        sys.path[:] = self._path
+        if dict(os.environ) != self._variables:
+            os.environ.clear()
+            os.environ.update(self._variables)
+        os.fchdir(self._folder)
+        os.umask(self._mask)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in self._handlers.items():
+            if signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+        sys.setrecursionlimit(self._limit)
+        if locale.setlocale(locale.LC_ALL) != self._locale:
+            locale.setlocale(locale.LC_ALL, self._locale)
+        if decimal := sys.modules.get("decimal"):
+            decimal.setcontext(decimal.Context())
+
+
+def _is_the_users(name: str, users: Sequence[str], packages: str) -> bool:
+    if name.startswith(("edgepipe_plugin.", "edgepipe_user_")):
+        return True
+    module = sys.modules.get(name)
+    file = usercode.file_of(module) if module is not None else ""
+    installed = (
+        _OURS,
+        *_INSTALLED,
+        *([f"{packages}/{name.partition('.')[0]}"] if packages else []),
+    )
+    return _below(file, users) and not _below(file, installed)
+
+
+def _below(file: str, folders: Sequence[str]) -> bool:
+    return any(file == folder or file.startswith(f"{folder}/") for folder in folders)
