@@ -36,9 +36,9 @@ class DataFiles:
         for place, unit in units.items():
             homes.setdefault(self._modules.home(place), {})[place] = unit
         for home, own in homes.items():
-            for path, (reader, root) in self._in(home, own):
-                if path != reader:
-                    found.setdefault(path, root if path.is_relative_to(root) else home)
+            for path, (reader, _) in self._in(home, own):
+                if path != reader and path not in found:
+                    found[path] = self._modules.root_of(path) or home
         return found
 
     def _in(self, home: Path, units: Mapping[Place, Unit]) -> Iterator[tuple[Path, Place]]:

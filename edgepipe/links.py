@@ -198,10 +198,7 @@ class _Collector:
         """All modules that a name may mean of which only parts are known."""
         home = self.modules.home(place)
         for path, root in self.modules.below(pattern, home):
-            try:
-                self.unit((path, root))
-            except ConfigError:
-                # What is no Python is hardly meant; if it is, all of it counts.
+            if not is_python(self.unit, (path, root)):
                 self.links.data[path] = root
                 continue
             for package in self._packages_above((path, root)):
@@ -281,6 +278,15 @@ class _Collector:
             if item.local == name and (place, ".".join(chain)) not in self.seen:
                 self.seen.add((place, ".".join(chain)))
                 self._import(item, chain[1:], place, outside=True)
+
+
+def is_python(read: Read, place: Place) -> bool:
+    """Whether a file that code may mean is one of code; if it is none, it counts by its bytes."""
+    try:
+        read(place)
+    except ConfigError:
+        return False
+    return place[0].suffix == ".py"
 
 
 def in_engine(path: Path) -> bool:

@@ -134,6 +134,11 @@ class Modules:
         own = [r for r in self._own() if path.is_relative_to(r)]
         return min([*own, root], key=lambda folder: len(folder.parts))
 
+    def root_of(self, path: Path) -> Path | None:
+        """The innermost of the roots that a file is below; None if it is below none."""
+        roots = [root for root in self.roots if path.is_relative_to(root)]
+        return max(roots, key=lambda root: len(root.parts), default=None)
+
     def _candidates(self, module: str, root: Path) -> Iterator[Place]:
         place = root.joinpath(*module.split("."))
         self.searched |= {place, place.parent}

@@ -32,6 +32,7 @@ MODULE = "<module>"
 MAIN = "<main>"
 DOCSTRINGS = "<docstrings>"
 DATA = "<data>"
+SOURCE = "<source>"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ _OPAQUE = {"globals", "locals", "eval", "exec", "__builtins__"}
 """As names: ``module.eval()`` is something else."""
 _EVERYWHERE = {"__globals__", "f_back", "f_globals", "getmodule", "get_objects"}
 _DOCSTRINGS = {"__doc__", "getdoc", "use_attribute_docstrings", "cleandoc"}
+_SOURCES = {"findsource", "getsource", "getsourcelines", "linecache"}
 _RUNS = {
     "create_subprocess_exec",
     "create_subprocess_shell",
@@ -43,6 +44,8 @@ class Traits:
     """Names that it may look up in any module that is loaded."""
     docstrings: bool = False
     """It reads docstrings."""
+    sources: bool = False
+    """It reads code as text, comments too."""
     runs: bool = False
     """It starts modules as programs."""
     searches: bool = False
@@ -76,6 +79,7 @@ class Traits:
             heirs=tuple(sorted(_heirs(tree, package))) if "__subclasses__" in either else (),
             loose=tuple(sorted(w for w in either if w.isidentifier())) if finds_modules else (),
             docstrings=bool(either & _DOCSTRINGS),
+            sources=bool(either & _SOURCES),
             runs=bool(either & _RUNS) or any(map(_RUNS_PYTHON.search, texts)),
             searches="addsitedir" in either or ("sys" in either and _finds_modules(tree)),
             exports=tuple(sorted(_exports(tree))) if "__all__" in names else (),

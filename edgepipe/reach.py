@@ -7,9 +7,9 @@ from pathlib import Path
 
 from edgepipe.datafiles import DataFiles
 from edgepipe.digest import digest_bytes
-from edgepipe.links import Linker, Links, in_engine
+from edgepipe.links import Linker, Links, in_engine, is_python
 from edgepipe.modules import Place
-from edgepipe.pythonfile import DATA, DOCSTRINGS, MAIN, MODULE, Unit
+from edgepipe.pythonfile import DATA, DOCSTRINGS, MAIN, MODULE, SOURCE, Unit
 from edgepipe.pythonnames import Import
 
 
@@ -82,12 +82,13 @@ class Walk:
     def _find_files(self) -> None:
         """What the files that are loaded may read beside themselves."""
         units = {p: self._linker.unit(p) for p in self._loaded.values() if not in_engine(p[0])}
-        found = self._files.read_by(units)
-        self._data |= {path: root for path, root in found.items() if path.suffix != ".py"}
-        code = {
-            (p, r): None for p, r in found.items() if p.suffix == ".py" and p not in self._whole
-        }
-        if code:
+        code: dict[Place, None] = {}
+        for place in self._files.read_by(units).items():
+            if place[0].suffix == ".py" and is_python(self._linker.unit, place):
+                code[place] = None
+            else:
+                self._data[place[0]] = place[1]
+        if any(path not in self._whole for path, _ in code):
             self._waiting.append(Links(wholes=code))
 
     def _start_programs(self) -> None:
@@ -123,6 +124,7 @@ class Walk:
         """Digests by name. ``read`` gives the digest of a file that is no code."""
         units = {path: self._linker.unit(place) for path, place in self._loaded.items()}
         docstrings = any(unit.traits.docstrings for unit in self._theirs())
+        sources = any(unit.traits.sources for unit in self._theirs())
         parts: list[tuple[str, str, str]] = []
         files = {path: _file(place) for path, place in self._loaded.items()}
         for path, name in self._taken:
@@ -139,6 +141,8 @@ class Walk:
                 parts.append((f"{file}:{MAIN}", str(path), unit.main.digest))
             if docstrings and unit.docstrings:
                 parts.append((f"{file}:{DOCSTRINGS}", str(path), unit.docstrings))
+            if sources:
+                parts.append((f"{file}:{SOURCE}", str(path), read(path)[:32]))
         for place, item in self._passed:
             text = f"import {item.module} {item.attribute}".encode()
             name = f"{_file(place)}:{item.local}"

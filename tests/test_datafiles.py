@@ -125,6 +125,14 @@ def test_code_that_a_path_leads_to_counts_as_code(tmp_path: Path) -> None:
     assert "lib/h.py:g" in Fingerprints([plugins, tmp_path]).of(plugins / "s.py", plugins)
 
 
+def test_a_template_of_code_that_is_no_python_counts_by_its_bytes(tmp_path: Path) -> None:
+    files = {
+        "plugins/s.py": "Path(__file__).parent / 'form.py'\n",
+        "plugins/form.py": "{{ no }} x\n",
+    }
+    assert read(tmp_path, files) == {"form.py"}
+
+
 def test_installed_packages_in_the_project_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "env").mkdir()
     (tmp_path / "env" / "pyvenv.cfg").write_text("")

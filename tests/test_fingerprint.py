@@ -411,6 +411,16 @@ def test_docstrings_count_where_they_are_read(tmp_path: Path) -> None:
     assert code("A", "1") == code("B", "1")
 
 
+def test_comments_count_where_code_is_read_as_text(tmp_path: Path) -> None:
+    def code(comment: str, use: str) -> dict[str, str]:
+        text = f"import inspect\n\n\ndef f():  # {comment}\n    return {use}\n"
+        (tmp_path / "stage.py").write_text(text)
+        return dict(Fingerprints([tmp_path]).of(tmp_path / "stage.py", tmp_path))
+
+    assert code("A", "inspect.getsource(f)") != code("B", "inspect.getsource(f)")
+    assert code("A", "1") == code("B", "1")
+
+
 def test_classes_found_by_what_they_derive_from(tmp_path: Path) -> None:
     own = "class Base:\n    pass\n\n\nclass Heir(Base):\n    pass\n"
     found = reached(

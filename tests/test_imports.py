@@ -70,9 +70,9 @@ LAYERS = [
     {"envpip"},
     {"environments"},
     {"spec", "stage", "kinds", "fingerprint", "filestate", "events", "results", "gates"}
-    | {"explain", "lastkeys", "reach", "links"},
+    | {"explain", "lastkeys", "reach", "links", "datafiles"},
     {"yamltree", "units", "parameters", "modules", "pythonfile", "pythonnames", "pythonorder"}
-    | {"pythontraits"},
+    | {"pythontraits", "pythoneffects", "pythonpaths", "pythontexts", "pythonvalues", "locations"},
     {"plainmodel", "usercode", "modulestate"},
     {"digest", "errors", "masking", "holding", "noop", "replacing", "signing"},
 ]
