@@ -30,7 +30,7 @@ class DataFiles:
     def read_by(self, units: Mapping[Place, Unit]) -> dict[Path, Path]:
         """The files that some files of code may read, each with the folder its name begins at."""
         found: dict[Path, Path] = {}
-        if not any(u.paths.up >= 0 or u.paths.project or u.traits.runs for u in units.values()):
+        if not any(u.paths.up >= 0 or u.traits.runs for u in units.values()):
             return found
         homes: dict[Path, dict[Place, Unit]] = {}
         for place, unit in units.items():
@@ -66,8 +66,6 @@ class DataFiles:
                 scripts = _Names(word for word in words if word.endswith(".py") and word != ".py")
                 found = self._listing(home).named(scripts)
                 yield from ((path, place) for path in found if path.suffix == ".py")
-            if paths.project and home in self._modules.roots:
-                yield from ((path, place) for path in self._listing(home).named(names))
 
     def _listing(self, folder: Path) -> _Listing:
         if folder not in self._listings:

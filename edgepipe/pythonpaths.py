@@ -48,8 +48,6 @@ class Paths:
     """Modules of which it takes a folder, to find out names of files in it."""
     higher: int = 0
     """So many folders it goes up from a folder that another file gave it."""
-    project: bool = False
-    """It asks its context for the folder of the project."""
     texts: tuple[str, ...] = ()
     """Its constant texts: names of files are among these."""
 
@@ -68,11 +66,10 @@ class Paths:
         """Read a file in which these names and attributes occur."""
         resources = bool(words & _RESOURCES and words & (_GIVES | {"files"}))
         loads = bool(words & _LOADS)
-        asks = "project" in words and any(map(_asks, ast.walk(tree)))
         places = words & (_HERE | _THERE)
         looks = resources or loads or (bool(places) and any(map(_looks, ast.walk(tree))))
         if not looks and not words & _HANDLES and not any(map(_divides, ast.walk(tree))):
-            return cls(project=asks, texts=tuple(sorted(_texts(tree))))
+            return cls(texts=tuple(sorted(_texts(tree))))
         folders = _Folders(tree, resources)
         return cls(
             up=folders.up() if looks else -1,
@@ -81,7 +78,6 @@ class Paths:
             computed=looks and folders.computes(),
             handed=() if looks else tuple(sorted(folders.handed(package))),
             higher=0 if looks else folders.higher(),
-            project=asks,
             texts=tuple(sorted(_texts(tree))),
         )
 
@@ -91,11 +87,6 @@ def _looks(node: ast.AST) -> bool:
     if isinstance(node, ast.Attribute | ast.Name) and not isinstance(node.ctx, ast.Load):
         return False
     return last(node) in _HERE | _THERE or (isinstance(node, ast.alias) and node.name in _THERE)
-
-
-def _asks(node: ast.AST) -> bool:
-    """Whether it may be ``ctx.project``."""
-    return isinstance(node, ast.Attribute) and node.attr == "project" and last(node.value) != "self"
 
 
 def _divides(node: ast.AST) -> bool:
