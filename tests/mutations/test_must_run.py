@@ -80,7 +80,7 @@ HELPERS: list[tuple[str, Change, set[str]]] = [
     ("evaluate", default("@_training/evaluate.py", "evaluate", "batch_size", "128"), TRAIN),
     ("channels", definition("@_pruning/channels.py", "accumulate_gradients"), {"pruned"}),
     ("weights to prune", definition("@_pruning/weights.py", "_smallest"), {"sparse"}),
-    ("layers to prune", definition("@_pruning/layers.py", "output_layers"), PRUNE),
+    ("layers to prune", definition("@_pruning/layers.py", "output_layers"), PRUNE | {"loaded"}),
     ("macs", definition("@_macs.py", "macs_and_params"), {"pruned"} | RUNTIMES),
     ("building torch models", definition("@_torch_model.py", "build"), TORCH),
     ("an architecture", definition("@_zoo/resnet.py", "BasicBlock.__init__"), TORCH),
