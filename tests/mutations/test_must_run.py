@@ -116,7 +116,7 @@ CONSTANTS: list[tuple[str, Change, set[str]]] = [
     ("of a helper's helper", value("@_parity/distance.py", "MOST"), {"parity"}),
     ("of a table", value("@_parity/bounds.py", "BY_PRECISION"), {"parity"}),
     ("of the pruner", value("@_pruning/channels.py", "_SEARCH_STEPS"), {"pruned"}),
-    ("of layers", value("@_pruning/layers.py", "LAYERS"), PRUNE),
+    ("of layers", value("@_pruning/layers.py", "LAYERS"), PRUNE | {"loaded"}),
     ("of a conversion", value("@_onnx_tf/recurrent.py", "_MOST_STEPS"), {"saved"}),
     ("of quantization", value("@_onnx_quantization.py", "_BATCH"), {"int8"}),
     ("of architectures", value("@_architecture.py", "SMALL_SIDE"), TORCH),
