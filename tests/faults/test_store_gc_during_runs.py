@@ -31,7 +31,8 @@ def test_gc_again_and_again_while_two_runs_go_on(project: Folder) -> None:
     while any(process.poll() is None for process in processes):
         done = project.edgepipe("cache", "gc", "--keep-runs", "0", "--json")
         assert done.code == 0, done.err
-        if all(process.poll() is None for process in processes):
+        # A run that is over lets go of what it held, some time before its process ends.
+        if "n7" not in project.trace("end"):
             collected.append(done.json)
     for process in processes:
         out, err = process.communicate()
