@@ -89,6 +89,10 @@ class Forks(Stage):
         if self.how == "fail" and not os.fork():
             time.sleep(0.5)
             raise ValueError("in the child")
+        if self.how == "early":
+            if not os.fork():
+                return
+            time.sleep(0.5)
         if self.how == "thread":
             threading.Timer(0.5, ctx.warn, ["much later"]).start()
         if self.how == "wait":
@@ -181,7 +185,7 @@ def test_what_a_job_changes_in_its_process_is_taken_back(project: Folder) -> Non
     assert found[0][1:] == found[1][1:] == found[2][1:]
 
 
-@pytest.mark.parametrize("how", ["fork", "fail", "thread"])
+@pytest.mark.parametrize("how", ["early", "fork", "fail", "thread"])
 def test_what_a_job_leaves_behind_does_not_speak_for_the_next(project: Folder, how: str) -> None:
     project.write("plugins/forks.py", FORKS)
     project.write(

@@ -32,6 +32,7 @@ from remotes import (
 
 from edgepipe.cli import _remote
 from edgepipe.errors import ConfigError, EdgepipeError
+from edgepipe.fetching import Fetcher
 from edgepipe.project import find
 from edgepipe.remote import Remote, RemoteError
 from edgepipe.store import Store
@@ -123,6 +124,24 @@ def test_what_is_here_is_not_fetched_again(shared: Open, stores: tuple[Store, St
     assert again.fetch(key("a"), theirs) is not None
     # y and the tree.
     assert again.traffic.objects_down == 2
+
+
+def test_what_a_fetch_checked_is_known_to_the_runs_store(
+    shared: Open, stores: tuple[Store, Store]
+) -> None:
+    mine, theirs = stores
+    one = shared()
+    record = result(mine, "a")
+    one.push([record], mine)
+    fetcher = Fetcher(one, theirs)
+    fetcher.ask([record.key, key("nobody's")])
+    over: list[str] = []
+    while fetcher:
+        over += fetcher.over(5)
+    assert sorted(over) == sorted([record.key, key("nobody's")])
+    for file in theirs.tree(record.outputs["out"].tree).files:
+        found = theirs.object_path(file.digest).stat()
+        assert theirs.objects.verified.matches(file.digest, found)
 
 
 def test_a_file_of_many_parts(s3: str, stores: tuple[Store, Store], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import uuid
 from collections.abc import Callable, Sequence
@@ -142,6 +143,23 @@ def test_nodes_run_after_what_they_read_and_are_found_again(run: Run) -> None:
     assert second.outcome.nodes["a"].seconds == 1.5
     assert second.outcome.nodes["a"].metrics == {"total": 6.0, "share": 0.5}
     assert second.outcome.nodes["a"].units == {"total": "number", "share": "fraction"}
+
+
+def test_what_was_planned_as_cached_and_is_gone_runs(compiled: Compile, project: Folder) -> None:
+    for lost in ("records", "objects"):
+        for again in (False, True):
+            planner, executor = compiled(CHAIN).planner, FakeExecutor()
+            decisions = planner.plan()
+            if again:
+                assert all(decision.record for decision in decisions)
+                shutil.rmtree(project.cache / lost)
+            options, logs = Options(Machine(4), 4), project.path / "logs"
+            runner = Runner(planner, executor, lambda event: None, options, logs)
+            outcome = runner.run(f"run-{uuid.uuid4()}", decisions)
+            assert outcome.status == "done"
+        # All make the same: with the first, the objects of the others are there again.
+        statuses = [node.status for node in outcome.nodes.values()]
+        assert statuses == (["ran"] * 3 if lost == "records" else ["ran", "cached", "cached"])
 
 
 def test_inputs_are_laid_out_and_outputs_are_empty_folders(run: Run) -> None:

@@ -180,6 +180,8 @@ def test_a_gate_is_judged_anew_though_all_is_cached(project: Folder) -> None:
     # Another pipeline of the same name and nodes is not the one that ran.
     code, found = run(50, "q.yaml")
     assert (code, found["file"]) == (3, "q.yaml")
+    assert run(1, "q.yaml")[1]["file"] == "q.yaml"
+    assert run(1)[1]["file"] == "p.yaml"
     code, found = run(1, "p.yaml", "--set", "seed=9")
     assert (code, found["seed"]) == (0, 9)
     project.write("p.yaml", GATED.partition("gates")[0])
