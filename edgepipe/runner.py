@@ -130,15 +130,16 @@ class Runner:
     def _wait(self) -> None:
         """Take what running nodes and the team's store give, after a short while at most."""
         moving = self.hushed or self._fetching
-        if self.running:
+        waits = not self.running
+        if not waits:
             seconds = _ELSEWHERE_SECONDS if self.elsewhere else _POLL_SECONDS
             for ended in self.running.poll(_REMOTE_SECONDS if moving else seconds):
                 self._ended(ended)
         if self._fetching:
-            for decision in self.cache.arrived(0 if self.running else _REMOTE_SECONDS):
+            for decision in self.cache.arrived(_REMOTE_SECONDS if waits else 0):
                 self._decided(decision)
             self._tell_of_fetches()
-        elif not self.running:
+        elif waits:
             time.sleep(_REMOTE_SECONDS if moving else _ELSEWHERE_SECONDS)
 
     def _tell_of_fetches(self) -> None:
