@@ -30,7 +30,7 @@ class DataFiles:
     def read_by(self, units: Mapping[Place, Unit]) -> dict[Path, Path]:
         """The files that some files of code may read, each with the folder its name begins at."""
         found: dict[Path, Path] = {}
-        if not any(u.paths.up >= 0 or u.traits.runs for u in units.values()):
+        if not any(map(finds_files, units.values())):
             return found
         homes: dict[Path, dict[Place, Unit]] = {}
         for place, unit in units.items():
@@ -71,6 +71,11 @@ class DataFiles:
         if folder not in self._listings:
             self._listings[folder] = _Listing(self._modules.files(folder), folder)
         return self._listings[folder]
+
+
+def finds_files(unit: Unit) -> bool:
+    """Whether a file of code may read others beside itself."""
+    return unit.paths.up >= 0 or unit.traits.runs
 
 
 def _above(folder: Path, up: int, home: Path) -> Path:

@@ -33,6 +33,24 @@ class Reached:
     code: Code
     foreign: frozenset[str]
     """Top-level modules that its code imports from elsewhere, those of Python left out."""
+    data: frozenset[Path] = frozenset()
+    """Files that are no code and that it may read."""
+    seeks: bool = False
+    """It may read files, also such as are not there yet."""
+
+
+def together(*parts: Reached) -> Reached:
+    """What several of them depend on; what two call alike and is not alike counts twice."""
+    return Reached(
+        joined(*(part.code for part in parts)) if len(parts) > 1 else parts[0].code,
+        frozenset().union(*(part.foreign for part in parts)),
+        frozenset().union(*(part.data for part in parts)),
+        any(part.seeks for part in parts),
+    )
+
+
+NOTHING = Reached({}, frozenset())
+"""Where there is no code."""
 
 
 class Fingerprints:
@@ -74,7 +92,9 @@ class Fingerprints:
             if folder not in self._linkers:
                 self._linkers[folder] = Linker(self.modules, self._unit, folder)
             walk = Walk(self._linkers[folder], self._files_read, (path, root), name)
-            self._reached[identity] = Reached(walk.code(self._data), frozenset(walk.foreign))
+            self._reached[identity] = Reached(
+                walk.code(self._data), frozenset(walk.foreign), walk.data, walk.seeks
+            )
         return self._reached[identity]
 
     def _unit(self, place: Place) -> Unit:

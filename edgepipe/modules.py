@@ -36,6 +36,8 @@ class Modules:
         self.roots = tuple(dict.fromkeys(roots))
         self.searched: set[Path] = set()
         """Folders, there or not, in which a new file could be found instead of a known one."""
+        self._listed: dict[Path, int] = {}
+        """Folders whose names were read, with the time in ns when a name last came or went."""
         self._packages = dict(packages or {})
         self._installed: dict[str, bool] = {}
         self._below: dict[Path, list[Path]] = {}
@@ -124,7 +126,12 @@ class Modules:
             folders[:] = sorted(n for n in folders if not n.startswith((".", "__pycache__")))
             place = Path(here)
             self.searched.add(place)
+            self._listed.setdefault(place, _written(place))
             yield from (place / name for name in sorted(names) if not name.endswith(".pyc"))
+
+    def relisted(self) -> bool:
+        """Whether a name came or went in a folder whose names were read."""
+        return any(_written(folder) != time for folder, time in self._listed.items())
 
     def home(self, place: Place) -> Path:
         """The outermost folder of the project, or package of stages, that a file belongs to."""
@@ -186,6 +193,13 @@ class Modules:
                             name = place.name.partition(".")[0]
                             found.setdefault(name, {})[place.parent] = None
         return {name: list(folders) for name, folders in found.items()}
+
+
+def _written(folder: Path) -> int:
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return -1
 
 
 def _compiled(place: Path) -> Iterator[Path]:

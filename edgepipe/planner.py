@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgepipe import explain, manifests
+from edgepipe import manifests
 from edgepipe.errors import ConfigError, Problem
 from edgepipe.explain import Change
 from edgepipe.filestate import FileState
-from edgepipe.fingerprint import Fingerprints, Reached, joined
+from edgepipe.fingerprint import Fingerprints, Reached, together
 from edgepipe.graph import Graph, GraphNode
 from edgepipe.key import (
     HERE,
@@ -92,7 +92,7 @@ class Planner:
         self.store = Store(project.cache)
         self.files = FileState(project.state / "files.json")
         self._roots = (*kinds_roots, project.root)
-        self.fingerprints = self._fingerprints()
+        self.fingerprints = self.new_fingerprints()
         self.last = LastKeys(project.state / "last.json", _name(graph.path, project.root))
         self._reasons = Reasons(self.last)
         self._resolved: dict[str, Resolved] = {}
@@ -154,40 +154,18 @@ class Planner:
             return ""
         return str(node.environment.interpreter(self.project.envs))
 
-    def changed(self, decision: Decision) -> list[str]:
-        """What a node depends on and was written since it was decided on.
-
-        A file that was written and then put back counts: the stage may have read it in between.
-
-        Returns:
-            Dotted parameters; ``its code (FILE:DEFINITION, …)`` for code.
-        """
-        node, before = decision.node, decision.resolved
-        edited = bool(self.fingerprints.edited())
-        fingerprints = self._fingerprints() if edited else self.fingerprints
-        now = self._resolve(node, fingerprints)
-        found = [
-            name
-            for name, digest in before.contents.items()
-            if now.contents.get(name) != digest or now.stamps.get(name) != before.stamps.get(name)
-        ]
-        if edited:
-            code = self._reach(node, now, fingerprints).code
-            differ = explain.differences(json.loads(decision.code), code)
-            if names := [name for part in differ.values() for name in part]:
-                found.append(f"its code ({explain.few(names)})")
-        return found
-
     def resolved(self, node: GraphNode) -> Resolved:
         """A node's parameters with the user's files and code found."""
         if node.name not in self._resolved:
-            self._resolved[node.name] = self._resolve(node, self.fingerprints)
+            self._resolved[node.name] = self.resolve(node, self.fingerprints)
         return self._resolved[node.name]
 
-    def _resolve(self, node: GraphNode, fingerprints: Fingerprints) -> Resolved:
+    def resolve(self, node: GraphNode, fingerprints: Fingerprints) -> Resolved:
+        """The same, found anew."""
         return resolve(node.stage, node.tree, self.project.root, self.files, fingerprints)
 
-    def _fingerprints(self) -> RememberingFingerprints:
+    def new_fingerprints(self) -> RememberingFingerprints:
+        """Fingerprints that have read nothing yet."""
         names: dict[Path, frozenset[str]] = {}
         for package in packages():
             names[package.parent] = names.get(package.parent, frozenset()) | {package.name}
@@ -265,21 +243,25 @@ class Planner:
         return [decisions[name] for name in self.graph.nodes]
 
     def _code_of(self, node: GraphNode, resolved: Resolved) -> _Code:
-        identity = (node.kind.name, *resolved.code.values(), *sorted(resolved.foreign))
+        identity = (
+            node.kind.name,
+            *resolved.reached.code.values(),
+            *sorted(resolved.reached.foreign),
+        )
         if identity not in self._code:
-            reached = self._reach(node, resolved, self.fingerprints)
+            reached = self.reach(node, resolved, self.fingerprints)
             digest, body = code_digest(reached.code)
             self._code[identity] = _Code(digest, body, self._versions_of(reached.foreign))
         return self._code[identity]
 
-    def _reach(self, node: GraphNode, resolved: Resolved, fingerprints: Fingerprints) -> Reached:
+    def reach(self, node: GraphNode, resolved: Resolved, fingerprints: Fingerprints) -> Reached:
         """All code of a node; of what is installed, what the user's own code imports."""
         kind = node.kind
         stage = fingerprints.reach(kind.path, kind.root)
-        code = joined(stage.code, resolved.code) if resolved.code else stage.code
-        # A stage of a package says itself what it requires.
-        foreign = stage.foreign if kind.plugin else frozenset()
-        return Reached(code, foreign | resolved.foreign)
+        if not kind.plugin:
+            # A stage of a package says itself what it requires.
+            stage = replace(stage, foreign=frozenset())
+        return together(stage, resolved.reached) if resolved.reached.code else stage
 
     def _versions_of(self, modules: frozenset[str]) -> Mapping[str, str]:
         if modules not in self._versions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from edgepipe.datafiles import DataFiles
+from edgepipe.datafiles import DataFiles, finds_files
 from edgepipe.digest import digest_bytes
 from edgepipe.links import Linker, Links, in_engine, is_python
 from edgepipe.modules import Place
@@ -31,6 +31,8 @@ class Walk:
         self._whole: set[Path] = set()
         self._passed: set[tuple[Place, Import]] = set()
         self._data: dict[Path, Path] = {}
+        self.seeks = False
+        """It may read files beside itself."""
         self.foreign: set[str] = set()
         self._loose: set[str] = set()
         self._heirs: set[str] = set()
@@ -79,9 +81,15 @@ class Walk:
         self._passed |= links.passed
         self._data |= links.data
 
+    @property
+    def data(self) -> frozenset[Path]:
+        """The files that are no code and that may be read."""
+        return frozenset(self._data)
+
     def _find_files(self) -> None:
         """What the files that are loaded may read beside themselves."""
         units = {p: self._linker.unit(p) for p in self._loaded.values() if not in_engine(p[0])}
+        self.seeks = self.seeks or any(map(finds_files, units.values()))
         code: dict[Place, None] = {}
         for place in self._files.read_by(units).items():
             if place[0].suffix == ".py" and is_python(self._linker.unit, place):

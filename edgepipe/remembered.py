@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ class RememberingFingerprints(Fingerprints):
         self._files = files
         self.states: dict[str, State] = {}
         """Each file of code as it was when it was read."""
+        self._data_states: dict[Path, State | None] = {}
+        """The same of files that code may read."""
 
     def edited(self) -> list[str]:
         """Files of code that are not as they were when they were read."""
@@ -52,8 +54,20 @@ class RememberingFingerprints(Fingerprints):
             self._files.forget(what, path)
         return read_unit(path, package)
 
+    def rewritten(self, files: Iterable[Path]) -> set[Path]:
+        """Those of some files that code may read which were written since they were read here."""
+        known = self._data_states
+        return {path for path in files if path in known and _stamp(path) != known[path]}
+
     def _data(self, path: Path) -> str:
+        self._data_states.setdefault(path, _stamp(path))
         return self._files.digest(path)
+
+
+def _stamp(path: Path) -> State | None:
+    """What writing changes; to link a file, or to set its rights, is no writing."""
+    state = state_of(str(path))
+    return state and (*state[:3], 0)
 
 
 def state_of(path: str) -> State | None:

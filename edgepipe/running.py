@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgepipe import edits
 from edgepipe.errors import EdgepipeError, Problem, StageError
 from edgepipe.events import Listener, NodeLog, NodeProgress, NodeStarted
 from edgepipe.executor import Executor, Message
+from edgepipe.explain import few
 from edgepipe.graph import GraphNode
 from edgepipe.jobs import Workplace, job_of, lay_out, log_name
 from edgepipe.machine import Machine, Needs, Room
@@ -133,16 +135,20 @@ class Running:
     def _publish(self, place: Workplace, facts: Mapping[str, float]) -> Ended:
         decision, node = place.decision, place.decision.node
         try:
-            if changed := self._planner.changed(decision):
+            if changed := edits.changed(self._planner, decision):
                 message = f"the files of {', '.join(changed)} changed while the node read them"
                 raise StageError(message, "run again: the result would be of neither")
             if spoiled := place.spoiled():
                 message = f"the node wrote to its input {', '.join(spoiled[:3])}"
                 raise StageError(message, "inputs are read-only: copy what run() changes")
-            record = self._cache.publish(decision, place.outputs, facts)
+            doubtful = edits.perhaps_read(self._planner, decision)
+            record = self._cache.publish(decision, place.outputs, facts, kept=not doubtful)
         except EdgepipeError as error:
             return self._broke(node.name, error.problems[0])
         self._clear(node.name, done=True)
+        if doubtful:
+            text = f"{few(doubtful)} changed while it ran, and its code may read that: it will run again"
+            self._tell(NodeLog(node.name, text, warning=True))
         for name in undeclared(node, record):
             text = f"the metric '{name}' is not declared by {node.kind.name}: no gate can name it"
             self._tell(NodeLog(node.name, text, warning=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -9,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgepipe import temporary
+from edgepipe.digest import digest_value
 from edgepipe.graph import GraphNode
+from edgepipe.key import Key
 from edgepipe.planner import Decision, Planner
 from edgepipe.publishing import publish
 from edgepipe.store import Damage, Record, Store
@@ -172,9 +175,24 @@ class RunStore:
         return record
 
     def publish(
-        self, decision: Decision, outputs: Mapping[str, Path], facts: Mapping[str, float]
+        self,
+        decision: Decision,
+        outputs: Mapping[str, Path],
+        facts: Mapping[str, float],
+        *,
+        kept: bool = True,
     ) -> Record:
-        """Keep what a node made, and offer it to the team; see `publishing.publish`."""
+        """Keep what a node made, and offer it to the team; see `publishing.publish`.
+
+        Args:
+            decision: of the node.
+            outputs: output port → what it wrote.
+            facts: of its run.
+            kept: whether another run may find it; this one goes on with it in any case.
+        """
+        if not kept and decision.key is not None:
+            nonce = digest_value("doubtful", [decision.key.digest, secrets.token_hex(16)])
+            decision = replace(decision, key=Key(nonce, decision.key.made_of))
         with self.store.using():
             record = publish(self.store, decision, outputs, facts)
             self.root.add(record.key)
@@ -182,7 +200,7 @@ class RunStore:
         if max(record.seconds, now - self._synced) > _SYNC_SECONDS:
             self.store.sync()
             self._synced = now
-        if self.remote is not None and self._own is None:
+        if self.remote is not None and self._own is None and kept:
             self.remote.offer(record, self.store)
         return record
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from edgepipe.errors import ConfigError, Problem
 from edgepipe.filestate import FileState, Seen, tree_digest
-from edgepipe.fingerprint import Fingerprints, Reached, joined
+from edgepipe.fingerprint import NOTHING, Fingerprints, Reached, together
 from edgepipe.masking import NAME
 from edgepipe.stage import SecretName, SourceCode, SourcePath, Stage
 from edgepipe.yamltree import Node
@@ -33,16 +33,14 @@ class Resolved:
     """Paths are absolute; code is named relative to the project."""
     contents: Mapping[str, str]
     """Dotted parameter → digest of the files it names."""
-    code: Mapping[str, str]
-    """``FILE:DEFINITION`` → digest, of the user's code that parameters name."""
+    reached: Reached
+    """What the user's code that parameters name depends on."""
     paths: tuple[Path, ...]
     """The user's files and folders."""
     files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Dotted parameter → file below it → digest of its content."""
     stamps: Mapping[str, str] = field(default_factory=dict)
     """Dotted parameter → a text that changes whenever a file below it is written."""
-    foreign: frozenset[str] = frozenset()
-    """Top-level modules that the user's code imports and that are installed."""
     secrets: tuple[str, ...] = ()
     """Environment variables that hold secrets of the stage; no part of its key."""
 
@@ -64,11 +62,10 @@ def resolve(
     """
     plain = stage.model_dump(mode="json", by_alias=True)
     if not _may_be_marked(type(stage)):
-        return Resolved(plain, plain, {}, {}, ())
+        return Resolved(plain, plain, {}, NOTHING, ())
     worker = stage.model_dump(mode="json", by_alias=True)
     seen: dict[str, Seen] = {}
-    code: dict[str, str] = {}
-    foreign: set[str] = set()
+    code: list[Reached] = []
     paths: list[Path] = []
     secrets: list[str] = []
     for loc, marker, value in marked(stage):
@@ -84,20 +81,17 @@ def resolve(
             paths.append(Path(found.text))
             _replace(plain, loc, None)
         else:
-            for reached in _reached(found, root, fingerprints):
-                code = joined(code, reached.code)
-                foreign |= reached.foreign
+            code += _reached(found, root, fingerprints)
             _replace(plain, loc, found.text)
         _replace(worker, loc, found.text)
     return Resolved(
         plain,
         worker,
         {name: tree_digest(found.files) for name, found in seen.items()},
-        code,
+        together(*code) if code else NOTHING,
         tuple(paths),
         {name: found.files for name, found in seen.items()},
         {name: found.stamp for name, found in seen.items()},
-        frozenset(foreign),
         tuple(secrets),
     )
 

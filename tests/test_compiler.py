@@ -282,8 +282,8 @@ def test_names_of_code_are_relative_to_the_project_wherever_they_are_written(
     # Where a file lies does not enter the key, its content does.
     assert resolved.for_key["file"] is None
     assert set(resolved.contents) == {"file"}
-    assert set(resolved.code) == {"parts/code.py:f"}
-    assert found.planner.resolved(nodes["b"]).code == {}
+    assert set(resolved.reached.code) == {"parts/code.py:f"}
+    assert found.planner.resolved(nodes["b"]).reached.code == {}
 
 
 MANY = """

@@ -12,6 +12,7 @@ from projects import GOLDEN, Compile, Folder
 
 from edgepipe.errors import ConfigError
 from edgepipe.explain import changes
+from edgepipe.fingerprint import NOTHING, Reached
 from edgepipe.key import (
     _distributions,
     code_digest,
@@ -24,7 +25,7 @@ from edgepipe.key import (
 from edgepipe.sources import Resolved
 
 PINNED = json.loads((GOLDEN / "digests" / "pinned.json").read_text(encoding="utf-8"))
-RESOLVED = Resolved({"count": 3}, {"count": 3}, {"file": "f" * 64}, {}, ())
+RESOLVED = Resolved({"count": 3}, {"count": 3}, {"file": "f" * 64}, NOTHING, ())
 TEXT = (
     "seed: 7\nstages:\n  a: {uses: numbers}\n  b: {uses: double, in: {values: a}}\n"
     "  c: {uses: measure, in: {values: a}}\n"
@@ -53,10 +54,10 @@ def test_the_seed_enters_where_it_is_used_and_the_machine_where_it_is_measured(
 @pytest.mark.parametrize(
     ("what", "other"),
     [
-        ("params", Resolved({"count": 4}, {}, {"file": "f" * 64}, {}, ())),
-        ("params type", Resolved({"count": 3.0}, {}, {"file": "f" * 64}, {}, ())),
-        ("contents", Resolved({"count": 3}, {}, {"file": "e" * 64}, {}, ())),
-        ("contents name", Resolved({"count": 3}, {}, {"elif": "f" * 64}, {}, ())),
+        ("params", Resolved({"count": 4}, {}, {"file": "f" * 64}, NOTHING, ())),
+        ("params type", Resolved({"count": 3.0}, {}, {"file": "f" * 64}, NOTHING, ())),
+        ("contents", Resolved({"count": 3}, {}, {"file": "e" * 64}, NOTHING, ())),
+        ("contents name", Resolved({"count": 3}, {}, {"elif": "f" * 64}, NOTHING, ())),
     ],
 )
 def test_every_part_changes_the_key(compiled: Compile, what: str, other: Resolved) -> None:
@@ -67,7 +68,13 @@ def test_every_part_changes_the_key(compiled: Compile, what: str, other: Resolve
     assert key_of(node, RESOLVED, "c", {"x": "2"}).digest != key
     assert key_of(node, RESOLVED, "c", {"y": "1"}).digest != key
     # What only the worker needs, such as where a file lies, does not count.
-    moved = Resolved({"count": 3}, {"file": "/elsewhere"}, {"file": "f" * 64}, {"c": "1"}, ())
+    moved = Resolved(
+        {"count": 3},
+        {"file": "/elsewhere"},
+        {"file": "f" * 64},
+        Reached({"c": "1"}, frozenset()),
+        (),
+    )
     assert key_of(node, moved, "c", {"x": "1"}).digest == key
 
 

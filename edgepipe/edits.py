@@ -1,0 +1,62 @@
+"""What was written while a node ran: its result may be of what was there before, or of neither."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from edgepipe import explain
+from edgepipe.planner import Decision, Planner
+from edgepipe.pythonfile import DATA
+from edgepipe.remembered import RememberingFingerprints
+from edgepipe.sources import Resolved
+
+
+def changed(planner: Planner, decision: Decision) -> list[str]:
+    """What a node depends on and was written since it was decided on.
+
+    A file that was written and then put back counts: the stage may have read it in between.
+
+    Returns:
+        Dotted parameters; ``its code (FILE:DEFINITION, …)`` for code.
+    """
+    node, before = decision.node, decision.resolved
+    edited = bool(planner.fingerprints.edited())
+    fingerprints = planner.new_fingerprints() if edited else planner.fingerprints
+    now = planner.resolve(node, fingerprints)
+    found = [
+        name
+        for name, digest in before.contents.items()
+        if now.contents.get(name) != digest or now.stamps.get(name) != before.stamps.get(name)
+    ]
+    if edited:
+        code = planner.reach(node, now, fingerprints).code
+        differ = explain.differences(json.loads(decision.code), code)
+        names = [name for part in differ.values() for name in part]
+        if names := [name for name in names if not name.endswith(f":{DATA}")]:
+            found.append(f"its code ({explain.few(names)})")
+    return found
+
+
+def perhaps_read(planner: Planner, decision: Decision) -> list[str]:
+    """Files that a node's code may read and that were written, or came or went, since it was
+    decided on. That code reads them is a guess on the safe side.
+    """
+    before = _data(planner, decision, decision.resolved, planner.fingerprints)
+    if before is None:
+        return []
+    found = planner.fingerprints.rewritten(before)
+    if planner.fingerprints.modules.relisted():
+        fresh = planner.new_fingerprints()
+        now = _data(planner, decision, planner.resolve(decision.node, fresh), fresh)
+        found |= before ^ (now or frozenset())
+    root = planner.project.root
+    return sorted(str(p.relative_to(root)) if p.is_relative_to(root) else str(p) for p in found)
+
+
+def _data(
+    planner: Planner, decision: Decision, resolved: Resolved, fingerprints: RememberingFingerprints
+) -> frozenset[Path] | None:
+    """The files that a node's code may read; None where it looks for none."""
+    reached = planner.reach(decision.node, resolved, fingerprints)
+    return reached.data if reached.seeks or reached.data else None

@@ -1,0 +1,124 @@
+"""Files that code finds by itself and that change while it runs."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+from projects import Folder
+
+FINDER = '''\
+"""finder: adds up what lies beside it."""
+
+import time
+from pathlib import Path
+
+from _values import Numbers, trace
+
+from edgepipe.stage import Context, Stage, optional
+
+HERE = Path(__file__).parent
+
+
+class Finder(Stage):
+    """Adds up the numbers in the tables beside it, slowly."""
+
+    inputs = {"values": optional(Numbers)}
+    outputs = {"values": Numbers}
+    seeded = False
+
+    seconds: float = 0
+
+    def run(self, ctx: Context) -> None:
+        trace(ctx, "start")
+        total = sum(int(path.read_text()) for path in sorted(HERE.glob("*.table")))
+        time.sleep(self.seconds)
+        ctx.save("values", [total])
+        trace(ctx, "end")
+'''
+DOUBTFUL = "changed while it ran, and its code may read that: it will run again"
+
+
+@pytest.fixture
+def finder(project: Folder) -> Folder:
+    project.write("plugins/finder.py", FINDER)
+    project.write("plugins/first.table", "10")
+    project.write("plugins/notes.txt", "nothing")
+    return project
+
+
+def pipeline(project: Folder, seconds: float) -> None:
+    project.write(
+        "p.yaml",
+        "edgepipe: 1\nname: p\nstages:\n"
+        f"  r: {{uses: finder, with: {{seconds: {seconds}}}}}\n"
+        "  d: {uses: double, in: {values: r}}\n",
+    )
+
+
+def edit(project: Folder, what: str) -> None:
+    if what == "written":
+        project.write("plugins/first.table", "20")
+    elif what == "put back":
+        project.write("plugins/first.table", "20")
+        project.write("plugins/first.table", "10")
+    elif what == "new":
+        project.write("plugins/second.table", "5")
+    elif what == "gone":
+        (project.path / "plugins/first.table").unlink()
+    elif what == "another":
+        project.write("plugins/notes.txt", "something")
+        project.write("plugins/more.txt", "else")
+    else:
+        path = project.path / "plugins/first.table"
+        os.link(path, project.path / "linked")
+        path.chmod(0o600)
+
+
+def run_and_edit(project: Folder, what: str) -> str:
+    process = project.start("run", "p.yaml", "--json")
+    deadline = time.monotonic() + 30
+    while not project.trace():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    edit(project, what)
+    out, error = process.communicate(timeout=30)
+    assert process.returncode == 0, out
+    return error.decode()
+
+
+@pytest.mark.parametrize("what", ["written", "put back", "new", "gone"])
+def test_what_may_be_of_neither_state_is_used_and_not_found_again(
+    finder: Folder, what: str
+) -> None:
+    pipeline(finder, 1.5)
+    assert DOUBTFUL in run_and_edit(finder, what)
+    plan = finder.edgepipe("plan", "p.yaml", "--check")
+    assert plan.code == 4
+    # Nor is it found where all is as it was before the edit.
+    finder.write("plugins/first.table", "10")
+    (finder.path / "plugins/second.table").unlink(missing_ok=True)
+    assert finder.edgepipe("plan", "p.yaml", "--check").code == 4
+    before = len(finder.trace())
+    assert finder.edgepipe("run", "p.yaml").code == 0
+    assert len(finder.trace()) > before
+    assert finder.edgepipe("plan", "p.yaml", "--check").code == 0
+    assert finder.edgepipe("cache", "verify").code == 0
+
+
+@pytest.mark.parametrize("what", ["another", "linked"])
+def test_what_the_code_does_not_read_does_not_matter(finder: Folder, what: str) -> None:
+    pipeline(finder, 1.0)
+    assert DOUBTFUL not in run_and_edit(finder, what)
+    assert finder.edgepipe("plan", "p.yaml", "--check").code == 0
+
+
+def test_a_stage_that_writes_beside_itself_is_no_failure(finder: Folder) -> None:
+    body = FINDER.replace('trace(ctx, "end")', 'HERE.joinpath("made.table").write_text("1")')
+    finder.write("plugins/finder.py", body)
+    pipeline(finder, 0)
+    for _ in range(2):
+        done = finder.edgepipe("run", "p.yaml")
+        assert done.code == 0, done.err
+        assert f"plugins/made.table {DOUBTFUL}" in done.out
