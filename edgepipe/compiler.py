@@ -51,8 +51,8 @@ class _Compiler:
         self.unknown = set(config.unknown)
         self.families: dict[str, Family] = {}
         stages = config.root.at(("stages",))
-        self.known = tuple(stages.value) if isinstance(stages.value, dict) else ()
-        """Names of all nodes, the wrong ones too."""
+        self.known = dict.fromkeys(stages.value if isinstance(stages.value, dict) else ())
+        """Names of all nodes, the wrong ones too; sought once for each input."""
 
     @cached_property
     def environments(self) -> Environments:

@@ -56,6 +56,12 @@ def _window(text: str, column: int, width: int = 100) -> tuple[str, int]:
     return "".join(shown), column - 1 - start
 
 
+MOST_SHOWN = 50
+"""Problems that a terminal is shown."""
+MOST_CHOICES = 50
+"""Choices that a hint lists."""
+
+
 class EdgepipeError(Exception):
     """Base of all errors that are shown without a traceback.
 
@@ -73,8 +79,11 @@ class EdgepipeError(Exception):
         super().__init__("\n".join(p.message for p in self.problems))
 
     def render(self) -> str:
-        """All problems as a terminal shows them."""
-        return "\n\n".join(p.render() for p in self.problems)
+        """The problems as a terminal shows them; of very many, the first."""
+        shown = [p.render() for p in self.problems[:MOST_SHOWN]]
+        if more := len(self.problems) - len(shown):
+            shown.append(f"and {more:,} more problems, which --json lists")
+        return "\n\n".join(shown)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (list(self.problems),)
@@ -101,8 +110,10 @@ class GateError(EdgepipeError):
 
 
 def did_you_mean(name: str, choices: Iterable[str], label: str = "choices") -> str:
-    """A hint that names the nearest choice, then all of them in order."""
+    """A hint that names the nearest choice, then all of them in order, unless they are many."""
     choices = sorted(choices)
     near = get_close_matches(name, choices, n=1)
-    listed = f"{label}: {', '.join(choices)}" if choices else f"{label}: none"
+    listed = f"{label}: {', '.join(choices[:MOST_CHOICES]) or 'none'}"
+    if more := len(choices[MOST_CHOICES:]):
+        listed += f" and {more:,} more"
     return f"did you mean '{near[0]}'? {listed}" if near else listed

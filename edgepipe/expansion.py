@@ -49,14 +49,18 @@ def points(family: Family, families: Mapping[str, Family], problems: Problems) -
         message = f"the matrix makes '{family.name}' more than {MAX_INSTANCES:,} nodes"
         problems.add(message, "leave values out", family.tree.key("matrix"))
         return
+    feeds = {
+        port: (tuple(ones[0].open), {tuple(one.open.values()): one.node for one in ones})
+        for port, ones in chosen.items()
+        if ones
+    }
     found = False
     for combination in itertools.product(*given.values()):
         point = dict(zip(given, combination, strict=True))
         inputs = {
-            port: choice.node
-            for port, ones in chosen.items()
-            for choice in ones
-            if choice.open.items() <= point.items()
+            port: node
+            for port, (names, nodes) in feeds.items()
+            if (node := nodes.get(tuple(point[name] for name in names))) is not None
         }
         open_ports = [port for port in chosen if port not in inputs and not family.broken]
         if open_ports:

@@ -109,10 +109,11 @@ def _check_connected(kind: Kind, spec: NodeSpec, tree: Node, key: Node, problems
 def _axis(axis: str, values: list[Scalar], tree: Node, problems: Problems) -> list[Scalar]:
     """An axis' values, without those that cannot tell nodes apart."""
     found: dict[str, Scalar] = {}
+    seen: set[Scalar] = set()
     for number, value in enumerate(values):
         node = tree.at(("matrix", axis, number))
         text = scalar_text(value)
-        if text in found or value in found.values():
+        if text in found or value in seen:
             hint = "each value names a node: write it once"
             problems.add(f"{text} is there twice in the axis '{axis}'", hint, node)
         elif not _IN_NAME.fullmatch(text):
@@ -120,6 +121,7 @@ def _axis(axis: str, values: list[Scalar], tree: Node, problems: Problems) -> li
             problems.add(f"{json.dumps(value)} cannot be part of a name", hint, node)
         else:
             found[text] = value
+            seen.add(value)
     return list(found.values())
 
 

@@ -63,3 +63,16 @@ def test_errors_have_their_exit_codes_and_survive_another_process() -> None:
 )
 def test_hints_name_the_nearest_choice(name: str, choices: list[str], hint: str) -> None:
     assert did_you_mean(name, choices, "names") == hint
+
+
+def test_very_many_problems_and_choices_do_not_flood_the_terminal() -> None:
+    names = [f"n{number:04}" for number in range(2000)]
+    hint = did_you_mean("n1234x", names, "nodes")
+    assert hint.startswith("did you mean 'n1234'? nodes: n0000, n0001")
+    assert hint.endswith("n0049 and 1,950 more")
+    error = ConfigError([Problem(f"problem {number}", hint) for number in range(2000)])
+    shown = error.render()
+    assert "problem 49\n" in shown
+    assert "problem 50\n" not in shown
+    assert shown.endswith("and 1,950 more problems, which --json lists")
+    assert len(shown) < 50_000
