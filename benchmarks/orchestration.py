@@ -8,272 +8,21 @@ of the processor, children included, medians of some rounds, as multiples of ``p
 same rounds: what else the machine does shifts both. The peers are installed from the registry, each
 into an environment of its own below ``--peers``, the first time; ``--no-peers`` leaves them out.
 DVC's first run grows with N²: it is measured up to 100 stages unless ``--all`` asks for more.
+
+Then the bars: what a no-op, a leaf, a node more, a plan of 10,000 nodes, a publication and a
+restoration may cost at most, and what they do cost.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
-import os
 import shutil
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
-PACKAGES = {
-    "dvc": ["dvc"],
-    "snakemake": ["snakemake"],
-    "doit": ["doit"],
-    "redun": ["redun", "setuptools<81"],
-    "ninja": ["ninja"],
-}
-ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-"""Python as it is by default, for all tools: it keeps the bytecode of what it imports."""
-
-CHAIN = 100
-LEAF = "leaf.txt"
-MOST = {"dvc": 100, "snakemake": 1000, "redun": 100}
-
-PLUGIN = '''"""copy: one small file."""
-
-import shutil
-
-from edgepipe.stage import Context, Field, Folder, Stage, UserPath, optional
-
-
-class Copy(Stage):
-    """Copy a file."""
-
-    inputs = {"source": optional(Folder)}
-    outputs = {"out": Folder}
-    seeded = False
-
-    path: UserPath | None = Field(None, description="where the chain begins")
-    number: int = Field(0, description="tells stages apart")
-
-    def run(self, ctx: Context) -> None:
-        source = ctx.path("source")
-        file = self.path if source is None else source / "file.txt"
-        shutil.copyfile(file, ctx.output("out") / "file.txt")
-'''
-
-
-@dataclass
-class Tool:
-    """A peer: how its project is written and which command brings it up to date."""
-
-    name: str
-    command: list[str]
-    write: Callable[[Path, int], None]
-    env: dict[str, str] = field(default_factory=dict)
-    before: Sequence[list[str]] = ()
-
-
-def write_edgepipe(folder: Path, nodes: int) -> None:
-    """A pipeline and its plug-in."""
-    (folder / "plugins").mkdir()
-    (folder / "plugins" / "copy.py").write_text(PLUGIN)
-    (folder / "edgepipe.toml").write_text("")
-    lines = ["edgepipe: 1", "name: chain", "stages:"]
-    for i in range(nodes):
-        source = files(i, nodes)[0]
-        if source.startswith("out"):
-            lines.append(f"  s{i}: {{uses: copy, in: {{source: s{i - 1}}}, with: {{number: {i}}}}}")
-        else:
-            lines.append(f"  s{i}: {{uses: copy, with: {{path: {source}, number: {i}}}}}")
-    (folder / "pipeline.yaml").write_text("\n".join(lines) + "\n")
-
-
-def files(i: int, nodes: int) -> tuple[str, str]:
-    """What stage ``i`` of ``nodes`` copies, and to where."""
-    first = "start.txt" if i % CHAIN == 0 else f"out{i - 1}.txt"
-    return (LEAF if i == nodes - 1 else first), f"out{i}.txt"
-
-
-def write_dvc(folder: Path, nodes: int) -> None:
-    """The chains for dvc."""
-    lines = ["stages:"]
-    for i in range(nodes):
-        source, target = files(i, nodes)
-        lines.append(
-            f"  s{i}:\n    cmd: cp {source} {target}\n    deps: [{source}]\n    outs: [{target}]"
-        )
-    (folder / "dvc.yaml").write_text("\n".join(lines) + "\n")
-
-
-def write_snakemake(folder: Path, nodes: int) -> None:
-    """The chains for snakemake."""
-    ends = [files(i, nodes)[1] for i in range(nodes) if i % CHAIN == CHAIN - 2 or i >= nodes - 2]
-    rules = [f"rule all:\n    input: {ends!r}"]
-    for i in range(nodes):
-        source, target = files(i, nodes)
-        rules.append(
-            f'rule s{i}:\n    input: "{source}"\n    output: "{target}"\n'
-            '    shell: "cp {input} {output}"'
-        )
-    (folder / "Snakefile").write_text("\n\n".join(rules) + "\n")
-
-
-def write_doit(folder: Path, nodes: int) -> None:
-    """The chains for doit."""
-    pairs = [files(i, nodes) for i in range(nodes)]
-    (folder / "dodo.py").write_text(
-        "def task_copy():\n"
-        f"    for i, (source, target) in enumerate({pairs!r}):\n"
-        "        yield {'name': str(i), 'actions': [f'cp {source} {target}'],\n"
-        "               'file_dep': [source], 'targets': [target]}\n"
-    )
-
-
-def write_redun(folder: Path, nodes: int) -> None:
-    """The chains for redun."""
-    pairs = [files(i, nodes) for i in range(nodes)]
-    (folder / "workflow.py").write_text(
-        "import shutil\nfrom redun import File, task\nredun_namespace = 'b'\n\n"
-        "@task()\ndef copy(source: File, target: str) -> File:\n"
-        "    shutil.copyfile(source.path, target)\n    return File(target)\n\n"
-        "@task()\ndef main() -> list:\n    made = {}\n"
-        f"    for source, target in {pairs!r}:\n"
-        "        made[target] = copy(made[source] if source in made else File(source), target)\n"
-        "    return list(made.values())\n"
-    )
-
-
-def write_ninja(folder: Path, nodes: int) -> None:
-    """The chains for ninja."""
-    lines = ["rule cp", "  command = cp $in $out"]
-    for i in range(nodes):
-        source, target = files(i, nodes)
-        lines.append(f"build {target}: cp {source}")
-    (folder / "build.ninja").write_text("\n".join(lines) + "\n")
-
-
-def tools(peers: Path | None) -> list[Tool]:
-    """The edgepipe that is installed here, and the peers."""
-    ours = Path(sys.executable).with_name("edgepipe")
-    found = [Tool("edgepipe", [str(ours), "run", "pipeline.yaml"], write_edgepipe)]
-    if peers is None:
-        return found
-    quiet = {"DVC_NO_ANALYTICS": "1", "REDUN_CONFIG": ".redun"}
-    commands: dict[str, tuple[list[str], Callable[[Path, int], None], Sequence[list[str]]]] = {
-        "dvc": (["repro", "-q"], write_dvc, (["init", "-q", "--no-scm"],)),
-        "snakemake": (["-q", "-c1"], write_snakemake, ()),
-        "doit": (["-v0"], write_doit, ()),
-        "redun": (["run", "workflow.py", "main"], write_redun, ()),
-        "ninja": ([], write_ninja, ()),
-    }
-    for name, (arguments, write, before) in commands.items():
-        program = str(install(name, peers))
-        setup = [[program, *one] for one in before]
-        found.append(Tool(name, [program, *arguments], write, quiet, setup))
-    return found
-
-
-def install(name: str, peers: Path) -> Path:
-    """A peer's command, from an environment of its own."""
-    venv = peers / name
-    program = venv / "bin" / name
-    if not program.exists():
-        print(f"installing {name}", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
-        pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "-q", *PACKAGES[name]]
-        subprocess.run(pip, check=True)
-    return program
-
-
-@dataclass
-class Cost:
-    """Of one command: processor seconds, wall seconds, peak bytes."""
-
-    cpu: float
-    wall: float
-    memory: int
-
-
-def measure(command: Sequence[str], folder: Path, env: dict[str, str]) -> Cost:
-    """Run a command to its end. Raises SystemExit where it fails."""
-    begun = time.perf_counter()
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(
-            command, cwd=folder, env={**ENVIRONMENT, **env}, stdout=said, stderr=said
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            said.seek(0)
-            text = said.read().decode(errors="replace")[-2000:]
-            raise SystemExit(f"{' '.join(command)} failed: {text}")
-    wall = time.perf_counter() - begun
-    return Cost(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss * 1024)
-
-
-class Project:
-    """A tool's chain of N stages in a folder of its own."""
-
-    def __init__(self, tool: Tool, nodes: int, folder: Path) -> None:
-        self.tool = tool
-        self.folder = folder
-        folder.mkdir(parents=True)
-        self.env = {**tool.env, "EDGEPIPE_CACHE": str(folder / "cache")}
-        (folder / "start.txt").write_text("start\n")
-        self.leaves = itertools.count()
-        self.edit()
-        tool.write(folder, nodes)
-        for command in tool.before:
-            measure(command, folder, self.env)
-
-    def edit(self) -> None:
-        """Change what one stage reads, and no other."""
-        (self.folder / LEAF).write_text(f"leaf {next(self.leaves)}\n")
-
-    def run(self) -> Cost:
-        """Bring it up to date."""
-        return measure(self.tool.command, self.folder, self.env)
-
-
-def compare(nodes: int, found: list[Tool], rounds: int, root: Path) -> list[dict[str, object]]:
-    """One row a tool: first run, no-op, one leaf edited, beside ``python -c pass`` in the same rounds."""
-    projects = [Project(tool, nodes, root / f"{tool.name}-{nodes}") for tool in found]
-    first = {p.tool.name: p.run() for p in projects}
-    for project in projects:
-        project.run()
-    base: list[float] = []
-    again: dict[str, list[Cost]] = {p.tool.name: [] for p in projects}
-    edited: dict[str, list[Cost]] = {p.tool.name: [] for p in projects}
-    for _ in range(rounds):
-        base.append(measure([sys.executable, "-c", "pass"], root, {}).cpu)
-        for project in projects:
-            name = project.tool.name
-            if first[name].cpu < 30 or len(again[name]) < 3:
-                again[name].append(project.run())
-                project.edit()
-                edited[name].append(project.run())
-    python = statistics.median(base)
-    rows: list[dict[str, object]] = []
-    for name, costs in again.items():
-        noop = statistics.median(cost.cpu for cost in costs)
-        leaf = statistics.median(cost.cpu for cost in edited[name])
-        rows.append(
-            {
-                "tool": name,
-                "nodes": nodes,
-                "python_s": python,
-                "noop_s": noop,
-                "noop_times_python": noop / python,
-                "noop_memory_bytes": max(cost.memory for cost in costs),
-                "leaf_s": leaf,
-                "leaf_times_python": leaf / python,
-                "first_s": first[name].cpu,
-                "first_wall_s": first[name].wall,
-            }
-        )
-    return rows
+from bars import Bar, of_chains, of_one_machine
+from chains import MOST, compare, tools
 
 
 def main() -> None:
@@ -289,12 +38,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     found = tools(None if given.no_peers else given.peers.absolute())
+    bars: list[Bar] = []
     root = Path(tempfile.mkdtemp(prefix="orchestration-"))
     rows: list[dict[str, object]] = []
     try:
         for nodes in given.nodes:
             chosen = [t for t in found if given.all or nodes <= MOST.get(t.name, nodes)]
             rows += compare(nodes, chosen, given.rounds, root)
+        bars = [*of_chains(rows), *of_one_machine(found[0], given.rounds, root)]
     finally:
         shutil.rmtree(root, ignore_errors=True)
     print(
@@ -306,8 +57,13 @@ def main() -> None:
             f"{row['noop_times_python']:>10.2f}{row['leaf_s']:>10.3f} s{row['first_s']:>10.2f} s"
             f"{row['noop_memory_bytes'] / 1e6:>6.0f}"  # type: ignore[operator]
         )
+    print(f"\n{'':<58}{'measured':>10}{'at most':>10}")
+    for bar in bars:
+        mark = "" if bar.held else "   NOT HELD"
+        print(f"{bar.name:<58}{bar.value:>10.3g}{bar.most:>10.3g} {bar.unit}{mark}")
     if given.json:
-        given.json.write_text(json.dumps(rows, indent=1) + "\n")
+        found_out = {"chains": rows, "bars": [bar.as_json() for bar in bars]}
+        given.json.write_text(json.dumps(found_out, indent=1) + "\n")
 
 
 if __name__ == "__main__":
