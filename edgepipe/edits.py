@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 from edgepipe import explain
+from edgepipe.fingerprint.remembered import RememberingFingerprints
+from edgepipe.fingerprint.unit import DATA
 from edgepipe.planner import Decision, Planner
-from edgepipe.pythonfile import DATA
-from edgepipe.remembered import RememberingFingerprints
 from edgepipe.sources import Resolved
 
 

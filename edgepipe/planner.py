@@ -13,6 +13,7 @@ from edgepipe.errors import ConfigError, Problem
 from edgepipe.explain import Change
 from edgepipe.filestate import FileState
 from edgepipe.fingerprint import Fingerprints, Reached, together
+from edgepipe.fingerprint.remembered import RememberingFingerprints
 from edgepipe.graph import Graph, GraphNode
 from edgepipe.key import (
     HERE,
@@ -28,7 +29,6 @@ from edgepipe.kinds import packages
 from edgepipe.lastkeys import LastKeys
 from edgepipe.project import Project
 from edgepipe.reasons import Reasons
-from edgepipe.remembered import RememberingFingerprints
 from edgepipe.sources import Resolved, resolve
 from edgepipe.store import Record, Store
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
+from edgepipe.fingerprint.names import last
 from edgepipe.kinds import packages
 from edgepipe.planner import Planner
 from edgepipe.project import marks
-from edgepipe.pythonnames import last
 from edgepipe.store import Record
 
 

@@ -50,7 +50,7 @@ LAYERS = [
         "machine",
         "witness",
     }
-    | {"bootstrap", "runstore", "running", "fetching", "temporary"},
+    | {"bootstrap", "runstore", "running", "edits", "fetching", "temporary"},
     {
         "compiler",
         "planner",
@@ -65,14 +65,13 @@ LAYERS = [
     | {"remote"},
     {"expansion", "wiring", "families", "gatecheck"},
     {"config", "variables", "yamlparse", "key", "graph", "store", "project", "sources"}
-    | {"manifests", "remembered"},
+    | {"manifests"},
     {"envbuild", "envlock"},
     {"envpip"},
     {"environments"},
     {"spec", "stage", "kinds", "fingerprint", "filestate", "events", "results", "gates"}
-    | {"explain", "lastkeys", "reach", "links", "datafiles"},
-    {"yamltree", "units", "parameters", "modules", "pythonfile", "pythonnames", "pythonorder"}
-    | {"pythontraits", "pythoneffects", "pythonpaths", "pythontexts", "pythonvalues", "locations"},
+    | {"explain", "lastkeys"},
+    {"yamltree", "units", "parameters", "locations"},
     {"plainmodel", "usercode", "modulestate"},
     {"digest", "errors", "masking", "holding", "noop", "replacing", "signing"},
 ]

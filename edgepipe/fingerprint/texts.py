@@ -8,7 +8,7 @@ import re
 import textwrap
 from collections.abc import Iterator, Mapping
 
-from edgepipe.pythonnames import Import, Package, absolute, imports_of, last, pattern
+from edgepipe.fingerprint.names import Import, Package, absolute, imports_of, last, pattern
 
 _IMPORTERS = {"__import__", "import_module", "locate", "resolve_name", "run_module"}
 _LISTERS = {"iter_modules", "walk_packages"}

@@ -12,8 +12,8 @@ import ast
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from edgepipe.pythoneffects import Effects, name_bound
-from edgepipe.pythonnames import Import, bound_names, is_quiet_import
+from edgepipe.fingerprint.effects import Effects, name_bound
+from edgepipe.fingerprint.names import Import, bound_names, is_quiet_import
 
 _Def = ast.FunctionDef | ast.AsyncFunctionDef
 

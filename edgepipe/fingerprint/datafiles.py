@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from edgepipe.modules import Modules, Place
-from edgepipe.pythonfile import Unit
-from edgepipe.pythonnames import FILLED
+from edgepipe.fingerprint.modules import Modules, Place
+from edgepipe.fingerprint.names import FILLED
+from edgepipe.fingerprint.unit import Unit
 
 
 class DataFiles:

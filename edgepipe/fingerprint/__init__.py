@@ -14,13 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgepipe.datafiles import DataFiles
 from edgepipe.digest import digest_file
 from edgepipe.errors import ConfigError
-from edgepipe.links import Linker
-from edgepipe.modules import Modules, Place
-from edgepipe.pythonfile import Unit, read_unit
-from edgepipe.reach import Walk
+from edgepipe.fingerprint.datafiles import DataFiles
+from edgepipe.fingerprint.links import Linker
+from edgepipe.fingerprint.modules import Modules, Place
+from edgepipe.fingerprint.reach import Walk
+from edgepipe.fingerprint.unit import Unit, read_unit
 
 Code = Mapping[str, str]
 """``FILE:DEFINITION`` → digest; the file relative to the root that it was imported from."""

@@ -7,7 +7,7 @@ import builtins
 import sys
 from collections.abc import Iterable
 
-from edgepipe.pythonnames import Import, dotted
+from edgepipe.fingerprint.names import Import, dotted
 
 _QUIET_PACKAGES = {"pydantic", "edgepipe", "torch", "numpy", "typing_extensions"}
 _DECORATORS = frozenset(

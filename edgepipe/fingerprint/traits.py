@@ -7,7 +7,7 @@ import re
 from dataclasses import astuple, dataclass
 from typing import Any
 
-from edgepipe.pythonnames import Package, dotted, imports_of, last
+from edgepipe.fingerprint.names import Package, dotted, imports_of, last
 
 _OPAQUE = {"globals", "locals", "eval", "exec", "__builtins__"}
 """As names: ``module.eval()`` is something else."""

@@ -13,8 +13,7 @@ from typing import Any
 from edgepipe.digest import digest_bytes
 from edgepipe.filestate import FileState
 from edgepipe.fingerprint import Fingerprints
-from edgepipe.modules import ENGINE_FOLDER
-from edgepipe.pythonfile import Unit, read_unit
+from edgepipe.fingerprint.unit import Unit, read_unit
 from edgepipe.usercode import drop_stale_bytecode
 
 State = tuple[int, int, int, int]
@@ -82,6 +81,6 @@ def state_of(path: str) -> State | None:
 @functools.cache
 def _reader() -> str:
     """Changes with the code that reads files, and with Python's syntax trees."""
-    bodies = [path.read_bytes() for path in sorted(ENGINE_FOLDER.glob("python*.py"))]
+    bodies = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
     version = platform.python_version().encode()
     return digest_bytes("reader", b"\0".join([version, *bodies]))[:16]

@@ -15,7 +15,7 @@ from typing import Any
 
 from edgepipe.digest import digest_bytes
 from edgepipe.errors import ConfigError, Problem, Where
-from edgepipe.pythonnames import (
+from edgepipe.fingerprint.names import (
     Import,
     imports_of,
     is_main_test,
@@ -23,10 +23,10 @@ from edgepipe.pythonnames import (
     is_typing_test,
     references,
 )
-from edgepipe.pythonorder import Order
-from edgepipe.pythonpaths import Paths
-from edgepipe.pythontexts import importers, imports_by_text
-from edgepipe.pythontraits import Traits, words_of
+from edgepipe.fingerprint.order import Order
+from edgepipe.fingerprint.paths import Paths
+from edgepipe.fingerprint.texts import importers, imports_by_text
+from edgepipe.fingerprint.traits import Traits, words_of
 
 MODULE = "<module>"
 MAIN = "<main>"

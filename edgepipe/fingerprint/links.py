@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgepipe.errors import ConfigError
-from edgepipe.modules import ENGINE, ENGINE_FOLDER, Modules, Place
-from edgepipe.pythonfile import Fragment, Unit
-from edgepipe.pythonnames import Import
+from edgepipe.fingerprint.modules import ENGINE, ENGINE_FOLDER, Modules, Place
+from edgepipe.fingerprint.names import Import
+from edgepipe.fingerprint.unit import Fragment, Unit
 
 _CONTRACT = ("edgepipe.stage", "edgepipe.units")
 """What of the engine makes part of a result: how artifacts are saved, what a context gives."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from edgepipe.datafiles import DataFiles, finds_files
 from edgepipe.digest import digest_bytes
-from edgepipe.links import Linker, Links, in_engine, is_python
-from edgepipe.modules import Place
-from edgepipe.pythonfile import DATA, DOCSTRINGS, MAIN, MODULE, SOURCE, Unit
-from edgepipe.pythonnames import Import
+from edgepipe.fingerprint.datafiles import DataFiles, finds_files
+from edgepipe.fingerprint.links import Linker, Links, in_engine, is_python
+from edgepipe.fingerprint.modules import Place
+from edgepipe.fingerprint.names import Import
+from edgepipe.fingerprint.unit import DATA, DOCSTRINGS, MAIN, MODULE, SOURCE, Unit
 
 
 class Walk:

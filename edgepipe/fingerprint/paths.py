@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from typing import Any, TypeGuard
 
-from edgepipe.pythonnames import Package, imports_of, last, pattern
-from edgepipe.pythonvalues import Values
+from edgepipe.fingerprint.names import Package, imports_of, last, pattern
+from edgepipe.fingerprint.values import Values
 
 HOME = 99
 """So many folders up as there are."""

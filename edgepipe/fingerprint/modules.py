@@ -16,7 +16,7 @@ Place = tuple[Path, Path]
 """A file, and the folder from which it is imported."""
 
 ENGINE = "edgepipe"
-ENGINE_FOLDER = Path(__file__).parent
+ENGINE_FOLDER = Path(__file__).parent.parent
 _VENV = "pyvenv.cfg"
 """Marks a folder of installed packages."""
 

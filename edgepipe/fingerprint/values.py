@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 
-from edgepipe.pythonnames import last, pattern
+from edgepipe.fingerprint.names import last, pattern
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _WRAPS = {"Path", "PurePath", "format", "fspath", "join", "list", "sorted", "str", "tuple"}
