@@ -1,4 +1,4 @@
-"""All that the author of a stage has to read: Stage, Context, ports and artifact types.
+"""What the author of a stage imports: Stage, Context, ports, parameters and artifact types.
 
 A stage is its parameters (pydantic fields) plus `Stage.run`. The file that holds it gives it
 its kind: ``distill/logits.py`` in a package of stages, or below a project's ``plugins``
@@ -7,20 +7,17 @@ folder, is ``uses: distill.logits``.
 
 from __future__ import annotations
 
-import json
-import math
-import os
-import random
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
+from edgepipe.artifact import Artifact, Folder, Metrics
+from edgepipe.context import Context
 from edgepipe.errors import Problem, StageError
 from edgepipe.parameters import BaseModel, ConfigDict, Field
 from edgepipe.units import Unit
-from edgepipe.usercode import import_user_object
 
 __all__ = [
     "Artifact",
@@ -39,103 +36,6 @@ __all__ = [
     "UserPath",
     "optional",
 ]
-
-
-class Artifact(ABC):
-    """A type of artifact: how a value becomes a folder of files, and back.
-
-    An artifact is data. ``load`` never runs code that the artifact brings along, so nothing is
-    ever pickled. Subclassing says what fits where: an output fits an input of the same type or
-    of a base of it.
-    """
-
-    payload: ClassVar[str | None] = None
-    """The one file whose bytes are the artifact's ``size``; None: all files together."""
-
-    @classmethod
-    @abstractmethod
-    def save(cls, path: Path, value: Any) -> None:
-        """Write ``value`` into the empty folder ``path``."""
-
-    @classmethod
-    @abstractmethod
-    def load(cls, path: Path) -> Any:
-        """Read back what `save` wrote. Raises StageError where the files are not valid."""
-
-    @classmethod
-    def check(cls, path: Path) -> None:
-        """Raise StageError unless ``path`` holds a valid artifact. Cheap: called after each run."""
-        if cls.payload is not None and not (path / cls.payload).is_file():
-            raise StageError(f"{cls.__name__}: {cls.payload} was not written")
-        if not any(file.is_file() for file in path.rglob("*")):
-            raise StageError(f"{cls.__name__}: no file was written")
-
-
-class Folder(Artifact):
-    """Any files. ``save`` is not needed: write into ``ctx.output(port)``; ``load`` gives the path."""
-
-    @classmethod
-    def save(cls, path: Path, value: Any) -> None:
-        raise StageError(
-            "a Folder is written file by file", "write into the folder ctx.output(port)"
-        )
-
-    @classmethod
-    def load(cls, path: Path) -> Path:
-        return path
-
-
-def _is_finite(value: float) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        # An integer beyond the largest float.
-        return False
-
-
-class Metrics(Artifact):
-    """Numbers that a stage found: a JSON object.
-
-    Numbers at the top level are the node's metrics, which gates and reports read. Anything
-    deeper (curves, tables) is for reports.
-    """
-
-    payload = "metrics.json"
-
-    @classmethod
-    def save(cls, path: Path, value: Any) -> None:
-        text = json.dumps(value, indent=1, sort_keys=True, allow_nan=True)
-        (path / "metrics.json").write_text(text + "\n", encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: Path) -> dict[str, Any]:
-        try:
-            value = json.loads((path / "metrics.json").read_bytes())
-        except ValueError as error:
-            raise StageError(f"Metrics: metrics.json is not JSON: {error}") from error
-        if not isinstance(value, dict):
-            raise StageError("Metrics: metrics.json does not hold an object")
-        return value
-
-    @classmethod
-    def check(cls, path: Path) -> None:
-        super().check(path)
-        for name, value in cls.numbers(path).items():
-            if not _is_finite(value):
-                raise StageError(
-                    f"metric '{name}' is {str(value)[:20]}",
-                    "a number that is not finite is never cached: look for the step that made it"
-                    " (a learning rate that is too high, an empty split)",
-                )
-
-    @classmethod
-    def numbers(cls, path: Path) -> dict[str, float]:
-        """The numbers at the top level, by name."""
-        return {
-            name: value
-            for name, value in cls.load(path).items()
-            if isinstance(value, int | float) and not isinstance(value, bool)
-        }
 
 
 @dataclass(frozen=True)
@@ -253,90 +153,3 @@ def ports_of(stage: type[Stage]) -> dict[str, Port]:
     return {
         name: port if isinstance(port, Port) else Port(port) for name, port in stage.inputs.items()
     }
-
-
-Report = Callable[[str, dict[str, Any]], None]
-"""Where a context sends what happens: the event's name and its data."""
-
-
-@dataclass
-class Context:
-    """Everything that a running stage may touch."""
-
-    node: str
-    """The node's name in the pipeline."""
-    seed: int
-    """Seeds every random generator that the stage uses."""
-    threads: int
-    """How many threads it may keep busy."""
-    scratch_path: Path
-    project: Path
-    """The project's folder: the user's code is imported from here."""
-    input_types: Mapping[str, type[Artifact]]
-    output_types: Mapping[str, type[Artifact]]
-    input_paths: Mapping[str, Path]
-    """Of the connected inputs."""
-    output_paths: Mapping[str, Path]
-    report: Report = field(default=lambda name, data: None, repr=False)
-
-    @property
-    def scratch(self) -> Path:
-        """A folder that survives a kill: checkpoints go here. Emptied when the node is done."""
-        self.scratch_path.mkdir(parents=True, exist_ok=True)
-        return self.scratch_path
-
-    def input(self, port: str) -> Any:
-        """The value of an input, loaded; None for an optional one that is not connected."""
-        path = self.path(port)
-        return None if path is None else self.input_types[port].load(path)
-
-    def path(self, port: str) -> Path | None:
-        """The read-only folder of an input; None for one that is not connected."""
-        return self.input_paths.get(port)
-
-    def output(self, port: str) -> Path:
-        """The empty folder whose content becomes the output."""
-        return self.output_paths[port]
-
-    def save(self, port: str, value: Any) -> None:
-        """Write ``value`` as the output ``port``, in the way of its artifact type."""
-        self.output_types[port].save(self.output_paths[port], value)
-
-    def user_object(self, reference: str) -> Any:
-        """The user's function or class that a `UserCode` parameter names.
-
-        Args:
-            reference: ``FILE.py:NAME``, the file relative to the project, or ``MODULE:NAME``.
-
-        Raises:
-            StageError: there is no such file, module or name, or importing it failed.
-        """
-        return import_user_object(reference, self.project)
-
-    def secret(self, name: str) -> str:
-        """The value of the environment variable that a `Secret` parameter names.
-
-        Raises:
-            StageError: it is not set.
-        """
-        value = os.environ.get(name, "")
-        if not value:
-            hint = "set it where edgepipe runs: its value is in no key, record, report or log"
-            raise StageError(f"the environment variable {name} is not set", hint)
-        return value
-
-    def log(self, message: str) -> None:
-        """A line for the node's log."""
-        self.report("log", {"message": message})
-
-    def warn(self, message: str) -> None:
-        """A line for the node's log that the user also sees on the screen."""
-        self.report("warning", {"message": message})
-
-    def progress(self, done: float, total: float, **numbers: float) -> None:
-        """How far the stage is, with numbers worth showing (``loss=0.1, accuracy=0.98``)."""
-        self.report("progress", {"done": done, "total": total, "numbers": numbers})
-
-    def rng(self) -> random.Random:
-        """A generator of its own, seeded with `seed`."""
-        return random.Random(self.seed)

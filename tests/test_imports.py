@@ -71,7 +71,8 @@ LAYERS = [
     {"environments"},
     {"spec", "stage", "kinds", "fingerprint", "filestate", "events", "results", "gates"}
     | {"explain", "lastkeys"},
-    {"yamltree", "units", "parameters", "locations"},
+    {"context"},
+    {"yamltree", "units", "parameters", "locations", "artifact"},
     {"plainmodel", "usercode", "modulestate"},
     {"digest", "errors", "masking", "holding", "noop", "replacing", "signing"},
 ]

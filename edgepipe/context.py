@@ -1,0 +1,100 @@
+"""What a running stage is given."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgepipe.artifact import Artifact
+from edgepipe.errors import StageError
+from edgepipe.usercode import import_user_object
+
+Report = Callable[[str, dict[str, Any]], None]
+"""Where a context sends what happens: the event's name and its data."""
+
+
+@dataclass
+class Context:
+    """Everything that a running stage may touch."""
+
+    node: str
+    """The node's name in the pipeline."""
+    seed: int
+    """Seeds every random generator that the stage uses."""
+    threads: int
+    """How many threads it may keep busy."""
+    scratch_path: Path
+    project: Path
+    """The project's folder: the user's code is imported from here."""
+    input_types: Mapping[str, type[Artifact]]
+    output_types: Mapping[str, type[Artifact]]
+    input_paths: Mapping[str, Path]
+    """Of the connected inputs."""
+    output_paths: Mapping[str, Path]
+    report: Report = field(default=lambda name, data: None, repr=False)
+
+    @property
+    def scratch(self) -> Path:
+        """A folder that survives a kill: checkpoints go here. Emptied when the node is done."""
+        self.scratch_path.mkdir(parents=True, exist_ok=True)
+        return self.scratch_path
+
+    def input(self, port: str) -> Any:
+        """The value of an input, loaded; None for an optional one that is not connected."""
+        path = self.path(port)
+        return None if path is None else self.input_types[port].load(path)
+
+    def path(self, port: str) -> Path | None:
+        """The read-only folder of an input; None for one that is not connected."""
+        return self.input_paths.get(port)
+
+    def output(self, port: str) -> Path:
+        """The empty folder whose content becomes the output."""
+        return self.output_paths[port]
+
+    def save(self, port: str, value: Any) -> None:
+        """Write ``value`` as the output ``port``, in the way of its artifact type."""
+        self.output_types[port].save(self.output_paths[port], value)
+
+    def user_object(self, reference: str) -> Any:
+        """The user's function or class that a `UserCode` parameter names.
+
+        Args:
+            reference: ``FILE.py:NAME``, the file relative to the project, or ``MODULE:NAME``.
+
+        Raises:
+            StageError: there is no such file, module or name, or importing it failed.
+        """
+        return import_user_object(reference, self.project)
+
+    def secret(self, name: str) -> str:
+        """The value of the environment variable that a `Secret` parameter names.
+
+        Raises:
+            StageError: it is not set.
+        """
+        value = os.environ.get(name, "")
+        if not value:
+            hint = "set it where edgepipe runs: its value is in no key, record, report or log"
+            raise StageError(f"the environment variable {name} is not set", hint)
+        return value
+
+    def log(self, message: str) -> None:
+        """A line for the node's log."""
+        self.report("log", {"message": message})
+
+    def warn(self, message: str) -> None:
+        """A line for the node's log that the user also sees on the screen."""
+        self.report("warning", {"message": message})
+
+    def progress(self, done: float, total: float, **numbers: float) -> None:
+        """How far the stage is, with numbers worth showing (``loss=0.1, accuracy=0.98``)."""
+        self.report("progress", {"done": done, "total": total, "numbers": numbers})
+
+    def rng(self) -> random.Random:
+        """A generator of its own, seeded with `seed`."""
+        return random.Random(self.seed)
