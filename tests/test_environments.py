@@ -17,7 +17,7 @@ from projects import GOLDEN, Finished, Folder, Golden
 from small_wheels import wheel
 
 from edgepipe.environments import Environments, read
-from edgepipe.envpip import interpreter
+from edgepipe.environments.pip import interpreter
 from edgepipe.errors import ConfigError
 from edgepipe.kinds import packages
 

@@ -66,8 +66,6 @@ LAYERS = [
     {"expansion", "wiring", "families", "gatecheck"},
     {"config", "variables", "yamlparse", "key", "graph", "store", "project", "sources"}
     | {"manifests"},
-    {"envbuild", "envlock"},
-    {"envpip"},
     {"environments"},
     {"spec", "stage", "kinds", "fingerprint", "filestate", "events", "results", "gates"}
     | {"explain", "lastkeys"},

@@ -116,12 +116,12 @@ def _rows(project: Project, known: Environments) -> list[dict[str, Any]]:
 
 
 def _lock(options: argparse.Namespace, project: Project, known: Environments) -> int:
-    from edgepipe import envlock
+    from edgepipe.environments import locking
 
     made = []
     for name in options.names:
         environment, copied = _own(name, project, known)
-        lock = envlock.lock(environment, _tell, options.python)
+        lock = locking.lock(environment, _tell, options.python)
         if copied is not None:
             shutil.copyfile(copied, environment.path)
         made.append(
@@ -153,13 +153,13 @@ def _own(name: str, project: Project, known: Environments) -> tuple[Environment,
 
 
 def _sync(options: argparse.Namespace, project: Project, known: Environments) -> int:
-    from edgepipe import envbuild
+    from edgepipe.environments import building
     from edgepipe.units import seconds
 
     built = []
     for name in _wanted(options, project, known):
         environment = known.get(name)
-        done = envbuild.sync(environment, project.envs, _tell, options.python)
+        done = building.sync(environment, project.envs, _tell, options.python)
         built.append(
             {
                 "name": name,
@@ -198,7 +198,7 @@ def _wanted(options: argparse.Namespace, project: Project, known: Environments) 
 
 
 def _remove(options: argparse.Namespace, project: Project, known: Environments) -> int:
-    from edgepipe import envbuild
+    from edgepipe.environments import building
 
     there = (
         {p.name: p for p in project.envs.iterdir() if p.is_dir()} if project.envs.is_dir() else {}
@@ -216,7 +216,7 @@ def _remove(options: argparse.Namespace, project: Project, known: Environments) 
             raise ConfigError(f"'{name}' is the beginning of several" if found else message, hint)
         removed |= found
     for folder in removed.values():
-        envbuild.remove(folder, _tell)
+        building.remove(folder, _tell)
     if options.json:
         print_json({"removed": list(removed)})
     else:

@@ -2,7 +2,7 @@
 
 ``configs/envs/NAME.toml`` says what an environment holds, ``NAME.lock`` beside it the exact
 versions and hashes. A built one is a folder named after the lock, the interpreter and the
-platform, so that projects share it. `edgepipe.envlock` makes locks, `edgepipe.envbuild` builds.
+platform, so that projects share it.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from edgepipe.digest import digest_value
+from edgepipe.environments.lockfile import Lock, normal, platform, read_lock
 from edgepipe.errors import ConfigError, Problem, Where, did_you_mean
 
 FOLDER = Path("configs") / "envs"
@@ -35,50 +36,6 @@ _SETTINGS = {
     "requirements": "a list of texts, like ['torch==2.13.0']",
     "without": "a list of texts, like ['transformers']",
 }
-_HEAD = re.compile(r"# (\w+): (.+)")
-_PACKAGE = re.compile(
-    r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>\S+)(?P<hashes>( --hash=sha256:\w{64})+)"
-)
-
-
-def platform() -> str:
-    """The platform that wheels are chosen for: ``linux-x86_64``."""
-    import sysconfig
-
-    return sysconfig.get_platform()
-
-
-def normal(name: str) -> str:
-    """A distribution's name as all its spellings have it (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-@dataclass(frozen=True)
-class Locked:
-    """One distribution of a lock."""
-
-    version: str
-    hashes: tuple[str, ...]
-    """sha256 of the files that may be installed, in order."""
-
-
-@dataclass(frozen=True)
-class Lock:
-    """What a ``NAME.lock`` holds."""
-
-    path: Path
-    python: str
-    platform: str
-    asked: str
-    """Digest of what was to be locked: `Environment.asked`."""
-    packages: Mapping[str, Locked]
-    """By normal name."""
-
-    @cached_property
-    def digest(self) -> str:
-        """Of everything that decides what is installed; comments and order do not."""
-        packages = {n: [p.version, list(p.hashes)] for n, p in self.packages.items()}
-        return digest_value("environment", {"python": self.python, "packages": packages})
 
 
 @dataclass(frozen=True)
@@ -263,47 +220,3 @@ def _line(path: Path, text: str, setting: str) -> Where:
         return Where(str(path), 1, 1)
     line = text.count("\n", 0, found.start()) + 1
     return Where(str(path), line, 1, found[0], len(setting))
-
-
-def read_lock(path: Path) -> Lock:
-    """Read what `write_lock` wrote, in pip's format. Raises ConfigError where it is damaged."""
-    head: dict[str, str] = {}
-    packages: dict[str, Locked] = {}
-    joined = path.read_text(encoding="utf-8").replace("\\\n", " ")
-    for number, line in enumerate(joined.splitlines(), 1):
-        text = " ".join(line.split())
-        if found := _PACKAGE.fullmatch(text):
-            hashes = re.findall(r"sha256:(\w+)", found["hashes"])
-            packages[normal(found["name"])] = Locked(found["version"], tuple(sorted(hashes)))
-        elif about := _HEAD.fullmatch(text):
-            head[about[1]] = about[2]
-        elif text and not text.startswith("#"):
-            message = f"the lock is damaged: entry {number} is no NAME==VERSION --hash=sha256:…"
-            hint = f"make it again: edgepipe env lock {path.stem}"
-            raise ConfigError(Problem(message, hint, Where(str(path), 1, 1)))
-    return Lock(
-        path,
-        head.get("python", ""),
-        head.get("platform", ""),
-        head.get("asked", ""),
-        dict(sorted(packages.items())),
-    )
-
-
-def write_lock(environment: Environment, packages: Mapping[str, Locked]) -> Lock:
-    """Write an environment's lock by one rename, as ``pip install --require-hashes`` takes it."""
-    lines = [
-        f"# Made by edgepipe env lock {environment.name}; change {environment.path.name}, not this.",
-        f"# python: {environment.python}",
-        f"# platform: {platform()}",
-        f"# asked: {environment.asked}",
-    ]
-    for name, package in sorted(packages.items()):
-        hashes = (f"    --hash=sha256:{digest}" for digest in package.hashes)
-        lines.append(" \\\n".join((f"{name}=={package.version}", *hashes)))
-    path = environment.lock_path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".lock.tmp")
-    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    temporary.replace(path)
-    return read_lock(path)

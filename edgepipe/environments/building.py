@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgepipe.environments import MARKER, Environment, marker
-from edgepipe.envpip import interpreter, make_venv, pip_install
+from edgepipe.environments.pip import interpreter, make_venv, pip_install
 from edgepipe.errors import ConfigError, EdgepipeError
 
 Tell = Callable[[str], None]

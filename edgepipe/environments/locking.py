@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgepipe.environments import Environment, Lock, Locked, normal, write_lock
-from edgepipe.envpip import interpreter, make_venv, pip_install
+from edgepipe.environments import Environment
+from edgepipe.environments.lockfile import Lock, Locked, normal, write_lock
+from edgepipe.environments.pip import interpreter, make_venv, pip_install
 from edgepipe.errors import ConfigError, EdgepipeError
 
 Tell = Callable[[str], None]
@@ -41,7 +42,8 @@ def lock(environment: Environment, tell: Tell, python: Path | None = None) -> Lo
         chosen = json.loads(report.read_bytes())["install"]
     packages = {normal(item["metadata"]["name"]): item for item in chosen}
     needed = _needed(environment, packages)
-    return write_lock(environment, {name: _locked(name, packages[name]) for name in needed})
+    locked = {name: _locked(name, packages[name]) for name in needed}
+    return write_lock(environment.lock_path, environment.python, environment.asked, locked)
 
 
 def _checked(requirements: Sequence[str]) -> list[str]:
