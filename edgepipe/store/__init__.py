@@ -29,6 +29,7 @@ from edgepipe.digest import digest_bytes
 from edgepipe.errors import StoreError
 from edgepipe.store import files
 from edgepipe.store.files import explained
+from edgepipe.store.handout import Handout
 from edgepipe.store.layout import lay_out
 from edgepipe.store.locks import Gate, Lock, NoLock
 from edgepipe.store.model import (
@@ -70,7 +71,8 @@ class Store:
         self._root = os.fspath(root)
         self._session = Session(f"{self._root}/{TMP}")
         self.objects = Objects(self._root, self._session, self._tell)
-        self._staging = Staging(self._session, self.objects.unlink)
+        self.handout = Handout(self.objects)
+        self._staging = Staging(self._session, self.handout.unlink)
         self.records = Records(self._root, self._session, self._tell)
         self._gate = Gate(f"{self._root}/gc.lock")
         self._trees: dict[str, Tree] = {}
@@ -188,9 +190,9 @@ class Store:
 
         def place(file: File, target: str) -> None:
             holder = self if self.base is None else self._holder(file) or self
-            how = holder.objects.copy
+            how = holder.handout.copy
             if links:
-                how = holder.objects.link if holder is self else holder.objects.stand_in
+                how = holder.handout.link if holder is self else holder.handout.stand_in
             how(file.digest, file.size, target)
 
         with explained(folder):
@@ -201,7 +203,7 @@ class Store:
         return [
             file.path
             for file in self.tree(digest).files
-            if not self.objects.untouched(file.digest, f"{os.fspath(folder)}/{file.path}")
+            if not self.handout.untouched(file.digest, f"{os.fspath(folder)}/{file.path}")
         ]
 
     def object_path(self, digest: str) -> Path:

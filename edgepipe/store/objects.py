@@ -16,9 +16,8 @@ from edgepipe.store.model import Damage, tree_digest
 from edgepipe.store.session import Session
 from edgepipe.store.verified import Verified
 
-_ATTEMPTS = 3
-_HASHED = 1 << 14
-"""Bytes up to which hashing an object costs less than asking whether it is known as right."""
+ATTEMPTS = 3
+"""How often what others may do at the same time is tried again."""
 _MADE_AGAIN = "run the pipeline again: what it held is made again"
 
 
@@ -33,7 +32,6 @@ class Objects:
         self.published = False
         """Whether something is there that no sync has made durable."""
         self._tell = tell
-        self._linked: dict[int, str] = {}
 
     def path(self, digest: str) -> str:
         """Where an object is, if it is there."""
@@ -46,7 +44,7 @@ class Objects:
             OSError: it cannot be read, though it is there.
         """
         path = self.path(digest)
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             try:
                 info = os.stat(path)
             except FileNotFoundError:
@@ -71,7 +69,7 @@ class Objects:
         """Whether an object's bytes are right, read anew; it stays where it is. Raises OSError."""
         path = self.path(digest)
         for is_tree in (tree, not tree):
-            for _ in range(_ATTEMPTS):
+            for _ in range(ATTEMPTS):
                 try:
                     found = self._hashed(path, is_tree)
                 except FileNotFoundError:
@@ -193,7 +191,7 @@ class Objects:
         return os.open(path, os.O_RDONLY)
 
     def _settled(self, handle: int, path: str, name: str) -> tuple[str, int]:
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             # First the stamp, then the hash: a write since then is seen by its time.
             os.utime(handle, ns=(MTIME, MTIME))
             os.fchmod(handle, files.READ_ONLY)
@@ -247,102 +245,6 @@ class Objects:
             self.verified.add(digest, info)
         return body
 
-    def link(self, digest: str, size: int, target: str) -> None:
-        """Give an object another name, for reading; a copy where there are no hard links.
-
-        A copy bears the stamp of objects too, so that writing to it is noticed.
-
-        Raises:
-            OSError: the disk is full.
-            StoreError: the object is missing or damaged.
-        """
-        self._need(digest, size)
-        path = self.path(digest)
-        try:
-            os.link(path, target)
-        except OSError as error:
-            if error.errno not in {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP}:
-                raise
-            self.stand_in(digest, size, target)
-            return
-        info = os.stat(path)
-        self._linked[info.st_ino] = digest
-        self.verified.relinked(digest, info)
-
-    def stand_in(self, digest: str, size: int, target: str) -> None:
-        """A read-only copy for a job, that bears the stamp of objects. Raises as `link` does."""
-        self.copy(digest, size, target)
-        os.chmod(target, files.READ_ONLY)
-        os.utime(target, ns=(MTIME, MTIME))
-
-    def untouched(self, digest: str, target: str) -> bool:
-        """Whether nobody wrote to what `link` or `stand_in` made."""
-        try:
-            info = os.stat(target)
-        except OSError:
-            return False
-        return info.st_mtime_ns == MTIME or self.verified.unwritten(digest, info)
-
-    def copy(self, digest: str, size: int, target: str) -> None:
-        """Copy an object to a new file of the user's. Raises as `link` does."""
-        if size <= _HASHED:
-            self._copy_hashed(digest, size, target)
-            return
-        for _ in range(_ATTEMPTS):
-            source = self._open_sound(digest, size)
-            try:
-                info = os.fstat(source)
-                handle = files.create(target)
-                try:
-                    files.copy_bytes(source, handle, size)
-                finally:
-                    os.close(handle)
-                now = os.fstat(source)
-                if (now.st_mtime_ns, now.st_size) == (info.st_mtime_ns, info.st_size):
-                    return
-            finally:
-                os.close(source)
-        raise _damaged(digest)
-
-    def _copy_hashed(self, digest: str, size: int, target: str) -> None:
-        try:
-            body = files.read(self.path(digest))
-        except FileNotFoundError:
-            raise _damaged(digest) from None
-        if digest_bytes("file", body) != digest:
-            self.put_away(digest)
-            raise _damaged(digest)
-        handle = files.create(target)
-        try:
-            files.write_all(handle, body)
-        finally:
-            os.close(handle)
-
-    def _open_sound(self, digest: str, size: int) -> int:
-        path = self.path(digest)
-        for _ in range(_ATTEMPTS):
-            with contextlib.suppress(FileNotFoundError):
-                handle = os.open(path, os.O_RDONLY)
-                info = os.fstat(handle)
-                if info.st_size == size and self.verified.matches(digest, info):
-                    return handle
-                os.close(handle)
-            self._need(digest, size)
-        raise _damaged(digest)
-
-    def _need(self, digest: str, size: int) -> None:
-        if not self.sound(digest, size):
-            raise _damaged(digest)
-
-    def unlink(self, path: str, info: os.stat_result) -> None:
-        """Remove a name that `link` may have given, and keep the object known as right."""
-        digest = self._linked.get(info.st_ino) if info.st_nlink > 1 else None
-        right = digest is not None and self.verified.matches(digest, info)
-        os.unlink(path)
-        if digest is not None and right:
-            with contextlib.suppress(FileNotFoundError):
-                self.verified.relinked(digest, os.stat(self.path(digest)))
-
 
 def _digest(path: str, size: int) -> str:
     if size < LARGE:
@@ -352,5 +254,6 @@ def _digest(path: str, size: int) -> str:
     return digest_file(Path(path))
 
 
-def _damaged(digest: str) -> StoreError:
+def damaged(digest: str) -> StoreError:
+    """What is raised where an object is not there, or not right."""
     return StoreError(f"the object {digest[:12]} is missing or damaged", _MADE_AGAIN)
