@@ -19,6 +19,7 @@ from edgepipe_stages._graph.tflite_file import File
 from edgepipe_stages._macs import macs_and_params
 from edgepipe_stages._runtime import runtime_of
 from edgepipe_stages._torch_model import load_model
+from edgepipe_stages._work import Work
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ CASES = {
 def test_operations_by_formula(tmp_path: Path, name: str) -> None:
     module, shape, macs, parameters = CASES[name]
     runtime = runtime_of(save_onnx(tmp_path / "m", module, shape))(tmp_path / "m", 1, str)
-    assert runtime.macs_and_parameters() == (macs, parameters)
+    assert runtime.work() == Work(macs, parameters)
 
 
 def test_every_file_of_a_network_has_the_same_operations(models: Models) -> None:
@@ -70,7 +71,7 @@ def test_every_file_of_a_network_has_the_same_operations(models: Models) -> None
         if isinstance(part, nn.Conv2d | nn.Linear)
     )
     for path in (models.onnx, models.static, *models.tflite.values()):
-        assert runtime_of(path)(path, 1, str).macs_and_parameters() == (macs, folded), path
+        assert runtime_of(path)(path, 1, str).work() == Work(macs, folded), path
 
 
 def test_weights_are_those_of_torch(models: Models) -> None:
