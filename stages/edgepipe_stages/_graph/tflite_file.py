@@ -187,7 +187,11 @@ class File:
     @property
     def parameters(self) -> int:
         """How many weights and biases this subgraph holds; shapes and single numbers are none."""
-        return sum(map(self._counted, range(self._graph.TensorsLength())))
+        loops = [op for op in self.operators() if op.type == "WHILE"]
+        # Zeros that a loop starts from are its state and what it writes results to.
+        starts = {i for op in loops for i in op.inputs if i >= 0 and self._is_zero(i)}
+        tensors = set(range(self._graph.TensorsLength()))
+        return sum(map(self._counted, tensors - starts))
 
     def _product(self, op: Operator, sources: dict[int, int]) -> Product:
         data, weight = (op.inputs[place] for place in _OPERANDS[op.type])
@@ -202,6 +206,10 @@ class File:
         elif values.ndim == 4:
             values = values.transpose(0, 3, 1, 2)
         return Product(str(data), canonical(np.asarray(values, np.float32)))
+
+    def _is_zero(self, tensor: int) -> bool:
+        values = self.constant(tensor)
+        return values is not None and not values.any()
 
     def _counted(self, tensor: int) -> int:
         values = self.constant(tensor)
