@@ -135,7 +135,10 @@ def dequantize(values: NDArray[Any], scale: Any, zero_point: Any, axis: int) -> 
     import numpy as np
 
     def spread(given: Any) -> NDArray[Any]:
-        numbers: NDArray[Any] = np.asarray(given, np.float32).reshape(-1)
+        numbers: NDArray[Any] = np.asarray(given, np.float32)
+        if numbers.ndim == values.ndim > 1:
+            return numbers
+        numbers = numbers.reshape(-1)
         shape = [-1 if i == axis else 1 for i in range(values.ndim)]
         return numbers if numbers.size == 1 else numbers.reshape(shape)
 
