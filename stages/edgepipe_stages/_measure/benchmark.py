@@ -52,8 +52,8 @@ class Benchmark(Stage):
         ),
         "macs": Metric(
             "count",
-            "multiply-accumulate operations for one image; a warning and uncounted_operators in the"
-            " report name the operators whose are not known and left out",
+            "multiply-accumulate operations for one image, less those of the operators that"
+            " uncounted_operators in the report names",
         ),
         "parameters": Metric("count", "weights and biases that the model holds"),
         "cpu_per_wall": Metric(
