@@ -43,6 +43,8 @@ _CHUNK = 256
 def open_files(path: Path) -> Iterator[tuple[list[str], Read]]:
     """The paths of all files in a folder or zip, in order, and how to read one.
 
+    Folders are among the paths, too, and end with a slash.
+
     Raises:
         StageError: it is neither, or it holds a name or a link that leads outside.
     """
@@ -57,7 +59,7 @@ def open_files(path: Path) -> Iterator[tuple[list[str], Read]]:
             "give a folder of images, one folder a class, or a zip of it",
         ) from error
     with archive:
-        entries = {info.filename: info for info in archive.infolist() if not info.is_dir()}
+        entries = {info.filename: info for info in archive.infolist()}
         for info in archive.infolist():
             _check_entry(path.name, info)
         yield sorted(entries), lambda name: _read_entry(archive, entries[name])
@@ -72,7 +74,9 @@ def _list_folder(root: Path) -> list[str]:
                     f"{(Path(folder) / name).relative_to(root)} is a link to a folder",
                     "links to folders are not followed: put the folder itself there",
                 )
-        names += [(Path(folder) / name).relative_to(root).as_posix() for name in files]
+        inside = Path(folder).relative_to(root)
+        names += [(inside / name).as_posix() + "/" for name in folders]
+        names += [(inside / name).as_posix() for name in files]
     return sorted(names)
 
 

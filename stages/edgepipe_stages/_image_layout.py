@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -46,10 +47,17 @@ def find_layout(names: Iterable[str]) -> Layout:
     where there is no other. A folder around everything is passed over. Names of classes that
     differ in the Unicode form only are the same.
 
+    Args:
+        names: paths of files, and of folders, which end with a slash.
+
     Raises:
         StageError: folders are called like splits, but cannot be used as such.
     """
-    found = [PurePosixPath(name).parts for name in names if _is_image(name)]
+    visible = [name for name in names if not _is_hidden(name)]
+    found = [PurePosixPath(name).parts for name in visible if _is_image(name)]
+    # A zip need not list its folders.
+    folders = _folders(PurePosixPath(f"{name}_").parts for name in visible)
+    empty = sorted(folders - _folders(found))
     depth = 0
     while _is_wrapped(found, depth):
         depth += 1
@@ -59,8 +67,11 @@ def find_layout(names: Iterable[str]) -> Layout:
         if len(parts) > depth + 1:
             tops.setdefault(parts[depth], []).append(parts)
     splits = _splits(tops, depth)
+    if found:
+        _check_splits(empty, found[0][:depth], splits)
     if not splits:
-        return Layout(_by_class(found, depth), None, None, tuple(_strays(stray)))
+        said = (*_strays(stray), *_no_classes(empty, [found[0][:depth]] if found else []))
+        return Layout(_by_class(found, depth), None, None, (*said, *_other_kinds(visible, depth)))
     used = splits.get("test") or splits.get("val")
     unused = sorted(tops.keys() - {splits["train"], used})
     for folder in filter(None, (splits["train"], used)):
@@ -75,6 +86,10 @@ def find_layout(names: Iterable[str]) -> Layout:
                 for name in unused
             ),
             *_strays(stray),
+            *_no_classes(
+                empty, [(*found[0][:depth], name) for name in (splits["train"], used) if name]
+            ),
+            *_other_kinds(visible, depth),
         ),
     )
 
@@ -119,6 +134,48 @@ def _splits(tops: dict[str, list[_Parts]], depth: int) -> dict[str, str]:
     return splits
 
 
+def _folders(files: Iterable[_Parts]) -> set[_Parts]:
+    return {parts[:i] for parts in files for i in range(1, len(parts))}
+
+
+def _check_splits(empty: list[_Parts], inside: _Parts, splits: dict[str, str]) -> None:
+    """Refuse a split without an image, in whichever of the folders around everything it lies.
+
+    Where there is a folder to test with, nobody misses the images of a validation split.
+    """
+    for parts in empty:
+        role = _ROLES.get(parts[-1].casefold())
+        if role is None or parts[:-1] != inside[: len(parts) - 1]:
+            continue
+        if role != "val" or "test" not in splits:
+            raise StageError(
+                f"the folder '{'/'.join(parts)}' is called like a split, but holds no image",
+                "put images into it, in folders of classes; or remove it, and a part of each class"
+                " is set aside to test with",
+            )
+
+
+def _no_classes(empty: list[_Parts], splits: list[_Parts]) -> Iterable[str]:
+    """Folders that stand where classes do."""
+    names = ["/".join(parts) for parts in empty if parts[:-1] in splits]
+    if names:
+        more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
+        listed = ", ".join(f"'{name}'" for name in names[:_FEW])
+        yield f"no class is made of folders without an image: {listed}{more}"
+
+
+_FEW = 5
+
+
+def _other_kinds(visible: list[str], depth: int) -> Iterable[str]:
+    """Files in folders that are no images by their names, by suffix."""
+    others = [PurePosixPath(n) for n in visible if not n.endswith("/") and not _is_image(n)]
+    counts = Counter(p.suffix.lower() or "no suffix" for p in others if len(p.parts) > depth + 1)
+    if counts:
+        listed = ", ".join(f"{suffix}: {count}" for suffix, count in counts.most_common())
+        yield f"files that are no images by their names are left out: {listed}"
+
+
 def _strays(stray: list[_Parts]) -> Iterable[str]:
     if stray:
         lie = "lies" if len(stray) == 1 else "lie"
@@ -138,6 +195,8 @@ def _by_class(found: list[_Parts], depth: int) -> Files:
 
 
 def _is_image(name: str) -> bool:
-    path = PurePosixPath(name)
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-    return path.suffix.lower() in SUFFIXES and not hidden
+    return PurePosixPath(name).suffix.lower() in SUFFIXES and not name.endswith("/")
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)

@@ -12,14 +12,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from edgepipe_stages import Interface
+from edgepipe_stages._work import Work
 
 
 def macs_and_params(module: nn.Module, interface: Interface) -> tuple[int, int]:
-    """Multiply-accumulates for one image, and the number of parameters.
+    """Multiply-accumulates for one image, and the number of parameters; see `work_of`."""
+    work = work_of(module, interface)
+    return work.macs, work.parameters
 
-    Convolutions, linear and recurrent layers, matrix products and attention count; activations,
-    norms and additions do not, as is the custom. Nor do operators that another library brings.
-    """
+
+def work_of(module: nn.Module, interface: Interface) -> Work:
+    """What one image costs; of operators that another library brings, nothing is known."""
     image = blank_image(module, interface)
     training = module.training
     fused = torch.backends.mha.get_fastpath_enabled()
@@ -32,7 +35,8 @@ def macs_and_params(module: nn.Module, interface: Interface) -> tuple[int, int]:
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
         module.train(training)
-    return counter.macs, sum(p.numel() for p in module.parameters())
+    parameters = sum(p.numel() for p in module.parameters())
+    return Work(counter.macs, parameters, tuple(counter.uncounted))
 
 
 def blank_image(module: nn.Module, interface: Interface) -> Tensor:
@@ -47,6 +51,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.macs = 0
+        self.uncounted: dict[str, None] = {}
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -71,6 +76,8 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.macs += formula(*args, **(kwargs or {}), out_val=result) // 2
         elif name in _MACS:
             self.macs += _MACS[name](*args)
+        elif library not in ("aten", "prim", "prims", "profiler"):
+            self.uncounted[str(operator)] = None
         return result
 
 

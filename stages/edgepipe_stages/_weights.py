@@ -21,7 +21,17 @@ from edgepipe_stages._pruning.layers import output_layers
 MAX_BYTES = 4 * 2**30
 """A weight file may have this many bytes, unpacked too."""
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net")
+_WRAPPERS = (
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "module",
+    "net",
+    "network",
+    "weights",
+    "params",
+)
 """Where training scripts put a model's tensors beside the optimizer's."""
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 """What DataParallel, torch.compile and Lightning put before every name."""
@@ -85,16 +95,42 @@ def _state_dict(name: str, value: Any) -> dict[str, Tensor]:
         if not inner:
             break
         value = inner[0]
-    if not isinstance(value, Mapping) or not value:
-        raise StageError(f"{name} holds no state dict", "write torch.save(model.state_dict(), …)")
-    tensors = {str(key): item for key, item in value.items() if isinstance(item, Tensor)}
-    others = [str(key) for key, item in value.items() if not isinstance(item, Tensor)]
-    if others:
+    if not isinstance(value, Mapping):
         raise StageError(
-            f"{name} holds no state dict: '{others[0]}' is no tensor",
-            "write torch.save(model.state_dict(), …)",
+            f"{name} holds no state dict but a value of type {type(value).__name__}", _SAVE
         )
-    return tensors
+    if not value or not all(isinstance(item, Tensor) for item in value.values()):
+        raise StageError(f"{name} holds no state dict: {_found(value)}", _advice(value))
+    return {str(key): item for key, item in value.items()}
+
+
+_SAVE = "write torch.save(model.state_dict(), …)"
+
+
+def _found(value: Mapping[Any, Any]) -> str:
+    """What is there instead."""
+    if not value:
+        return "it is empty"
+    tensors = any(isinstance(item, Tensor) for item in value.values())
+    others = [f"'{key}'" for key, item in value.items() if not isinstance(item, Tensor)]
+    more = f" and {len(others) - _FEW} more" if len(others) > _FEW else ""
+    listed = ", ".join(others[:_FEW]) + more
+    return f"beside tensors it holds {listed}" if tensors else f"its keys are {listed}"
+
+
+def _advice(value: Mapping[Any, Any]) -> str:
+    states = [
+        key
+        for key, item in value.items()
+        if isinstance(item, Mapping) and item and all(isinstance(t, Tensor) for t in item.values())
+    ]
+    if states:
+        which = " or ".join(f"'{key}'" for key in states[:_FEW])
+        return f"if {which} is the network, save that part alone with torch.save"
+    return f"{_SAVE}; beside other things it is found as {', '.join(_WRAPPERS)}"
+
+
+_FEW = 5
 
 
 def _named_for(module: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -388,11 +388,11 @@ def test_products_are_paired_by_weights_then_by_what_is_left_then_by_order() -> 
     ]
     damaged = shuffled(b)
     ops = tuple(
-        Op(name, "Conv", ("x",), (name,), Product("x", weight, name, 4))
+        Op(name, "Conv", ("x",), (name,), Product("x", weight))
         for name, weight in (("1", c), ("2", -2 * a), ("3", damaged), ("4", d), ("5", d))
     )
-    ops += (Op("6", "Conv", ("x",), ("6",), Product("x", a[:2], "6", 2)),)
-    found = pair_products(originals, Graph(ops, "5", 0))
+    ops += (Op("6", "Conv", ("x",), ("6",), Product("x", a[:2])),)
+    found = pair_products(originals, Graph(ops, "5"))
     assert [(op.name, product.path) for op, product, _ in found] == [
         ("1", "c"),
         ("2", "a"),

@@ -224,6 +224,36 @@ def test_no_images(run_stage: RunStage, tmp_path: Path) -> None:
     assert "holds no images" in fails(run_stage, zipped(tmp_path / "empty.zip", {}))[0]
 
 
+def test_a_split_without_an_image(run_stage: RunStage, tmp_path: Path) -> None:
+    root = fill(tmp_path / "photos" / "train").parent
+    (root / "test" / "red").mkdir(parents=True)
+    message, hint = fails(run_stage, root)
+    assert message == "the folder 'test' is called like a split, but holds no image"
+    assert "remove it" in hint
+    entries = {
+        path.relative_to(root.parent).as_posix(): path.read_bytes()
+        for path in sorted(root.rglob("*.png"))
+    }
+    archive = zipped(tmp_path / "photos.zip", {**entries, "photos/test/red/": b""})
+    assert "'photos/test'" in fails(run_stage, archive)[0]
+    (root / "test" / "red").rmdir()
+    (root / "test").rmdir()
+    assert len(load(run_stage, root).test) == 3
+
+
+def test_files_that_are_left_out_are_said(run_stage: RunStage, tmp_path: Path) -> None:
+    fill(tmp_path)
+    (tmp_path / "pink").mkdir()
+    for i in range(3):
+        (tmp_path / "red" / f"{i}.HEIC").write_bytes(b"of a telephone")
+    (tmp_path / "blue" / "notes.txt").write_text("blue")
+    ran = run_stage(ImageFolder, {"path": str(tmp_path), "image_size": 8})
+    assert [event["message"] for kind, event in ran.events if kind == "warning"] == [
+        "no class is made of folders without an image: 'pink'",
+        "files that are no images by their names are left out: .heic: 3, .txt: 1",
+    ]
+
+
 def test_one_class(run_stage: RunStage, tmp_path: Path) -> None:
     fill(tmp_path, classes={"cat": (1, 2, 3)})
     message, hint = fails(run_stage, tmp_path)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import RunStage
 from edge_models import Models, digits_net, save_onnx
+from onnx_texts import save_text, scale, small, zero
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,8 +18,12 @@ from edgepipe_stages import TorchModel
 from edgepipe_stages._graph import Product, canonical, dequantize, onnx_file, outputs_first
 from edgepipe_stages._graph.tflite_file import File
 from edgepipe_stages._macs import macs_and_params
+from edgepipe_stages._parity.divergence import compare
+from edgepipe_stages._parity.trace import trace
 from edgepipe_stages._runtime import runtime_of
+from edgepipe_stages._runtime.onnx_runtime import OnnxRuntime
 from edgepipe_stages._torch_model import load_model
+from edgepipe_stages._work import Work
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +63,7 @@ CASES = {
 def test_operations_by_formula(tmp_path: Path, name: str) -> None:
     module, shape, macs, parameters = CASES[name]
     runtime = runtime_of(save_onnx(tmp_path / "m", module, shape))(tmp_path / "m", 1, str)
-    assert runtime.macs_and_parameters() == (macs, parameters)
+    assert runtime.work() == Work(macs, parameters)
 
 
 def test_every_file_of_a_network_has_the_same_operations(models: Models) -> None:
@@ -70,7 +75,7 @@ def test_every_file_of_a_network_has_the_same_operations(models: Models) -> None
         if isinstance(part, nn.Conv2d | nn.Linear)
     )
     for path in (models.onnx, models.static, *models.tflite.values()):
-        assert runtime_of(path)(path, 1, str).macs_and_parameters() == (macs, folded), path
+        assert runtime_of(path)(path, 1, str).work() == Work(macs, folded), path
 
 
 def test_weights_are_those_of_torch(models: Models) -> None:
@@ -113,6 +118,89 @@ def test_a_transposed_weight_as_that_of_a_convolution() -> None:
     assert weight.shape == (6, 2, 3, 3)
     same = F.conv2d(x, weight.flip(2, 3), padding=2, groups=2)
     assert torch.allclose(layer(x), same, atol=1e-5)
+
+
+class Weighing(nn.Module):
+    """Each position's channels weighed and summed: a product with a vector."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.arange(1.0, 6.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.matmul(x, self.weights).flatten(1)
+
+
+def test_a_vector_of_weights_is_a_layer_of_one_output(tmp_path: Path) -> None:
+    module = Weighing().eval()
+    folder = save_onnx(tmp_path / "m", module, (1, 4, 5))
+    runtime = OnnxRuntime(folder, 1, str)
+    weights = [op.product.weight for op in runtime.graph().products if op.product]
+    images = np.random.default_rng(0).normal(size=(2, 1, 4, 5)).astype(np.float32)
+    traced = trace(module, images)
+    for weight in (*weights, traced.products[0].weight):
+        assert weight is not None
+        assert weight.tolist() == [[1, 2, 3, 4, 5]]
+    [layer] = compare(traced, runtime, images, "float32").layers
+    assert layer.weights == pytest.approx(1)
+    assert layer.output_db is not None
+    assert layer.output_db > 100
+
+
+SCALES = np.array([0.5, 1, 2, 4, 8], np.float32)
+ONES = {"xs": scale(), "xz": zero(dtype=np.uint8)}
+QUANTIZED = "q = Cast <to = 2> (x) i = {} y = DequantizeLinear (i, xs, xz)"
+MATMUL = QUANTIZED.format("QLinearMatMul (q, xs, xz, w, ws, wz, xs, xz)")
+
+
+@pytest.mark.parametrize(
+    ("body", "weight", "scales", "expected"),
+    [
+        (MATMUL, (4, 5), SCALES, (5, 4)),
+        (MATMUL, (2, 4, 5), SCALES, (2, 5, 4)),
+        (MATMUL, (2, 4, 5), SCALES * np.ones((2, 1, 1), np.float32), (2, 5, 4)),
+        (MATMUL, (4,), np.float32(0.5), (1, 4)),
+        (
+            "q = Cast <to = 2> (x) y = com.microsoft.QGemm (q, xs, xz, w, ws, wz)",
+            (4, 5),
+            SCALES,
+            (5, 4),
+        ),
+        (
+            "q = Cast <to = 2> (x) y = com.microsoft.QGemm <transB = 1> (q, xs, xz, w, ws, wz)",
+            (5, 4),
+            SCALES,
+            (5, 4),
+        ),
+    ],
+)
+def test_scales_lie_along_the_outputs(
+    tmp_path: Path,
+    body: str,
+    weight: tuple[int, ...],
+    scales: np.ndarray,
+    expected: tuple[int, ...],
+) -> None:
+    values = {"w": small(*weight), "ws": scales, "wz": np.zeros(np.shape(scales), np.int8)}
+    shape = "2,3,4" if len(weight) == 3 else "3,4"
+    model = onnx_file.load(save_text(tmp_path, body, ONES | values, shape) / "model.onnx")
+    [op] = onnx_file.read(model).products
+    assert op.product
+    assert op.product.weight is not None
+    assert op.product.weight.shape == expected
+    each = np.full(1, scales) if scales.ndim == 0 else SCALES
+    whole = op.product.weight / each[:, None]
+    assert np.allclose(whole, np.round(whole))
+    assert sorted(whole.ravel()) == sorted(values["w"].ravel())
+
+
+def test_a_scale_that_is_computed(tmp_path: Path) -> None:
+    body = MATMUL.replace("(x)", "(x) ws = Abs (given)", 1)
+    values = {"w": small(4, 5), "given": scale(5), "wz": zero(5)}
+    model = onnx_file.load(save_text(tmp_path, body, ONES | values, "3,4") / "model.onnx")
+    [op] = onnx_file.read(model).products
+    assert op.product
+    assert op.product.weight is None
 
 
 def test_a_kernel_of_one_pixel_is_left_out() -> None:

@@ -97,3 +97,53 @@ def test_one_name_in_two_unicode_forms_is_one_class() -> None:
 def test_hidden_files_and_other_files_are_no_images() -> None:
     names = [".cache/a/1.png", "__MACOSX/a/1.png", "a/._1.png", "a/notes.txt", *files("a", "b")]
     assert find_layout(names).train == {name: files(name) for name in "ab"}
+
+
+@pytest.mark.parametrize("wrapper", ["", "photos/"])
+@pytest.mark.parametrize("role", ["test", "Val", "train"])
+@pytest.mark.parametrize("inside", ["", "a/", "a/notes.txt", "a/0.heic"])
+def test_a_split_without_an_image_is_refused(wrapper: str, role: str, inside: str) -> None:
+    other = "train" if role != "train" else "test"
+    names = [*classes(f"{wrapper}{other}"), f"{wrapper}{role}/{inside}"]
+    with pytest.raises(StageError) as caught:
+        find_layout(names)
+    (problem,) = caught.value.problems
+    if role == "train" and wrapper + inside:
+        assert "train" in problem.message
+    else:
+        assert problem.message.startswith(
+            f"the folder '{wrapper}{role}' is called like a split, but"
+        )
+    assert problem.hint
+
+
+def test_a_validation_split_without_an_image_beside_a_test_split_is_no_matter() -> None:
+    assert find_layout([*classes("train", "test"), "val/", "val/a/"]).test_folder == "test"
+
+
+@pytest.mark.parametrize("wrapper", ["", "photos/"])
+def test_folders_without_an_image_are_no_classes(wrapper: str) -> None:
+    flat = [
+        *files(f"{wrapper}a", f"{wrapper}b/inner"),
+        f"{wrapper}c/",
+        f"{wrapper}b/more/",
+        ".git/",
+    ]
+    found = find_layout(flat)
+    assert found.train.keys() == {"a", "b"}
+    assert found.left_out == (f"no class is made of folders without an image: '{wrapper}c'",)
+    split = [*classes(f"{wrapper}train", f"{wrapper}test"), f"{wrapper}test/c/"]
+    assert find_layout(split).left_out == (
+        f"no class is made of folders without an image: '{wrapper}test/c'",
+    )
+
+
+def test_files_of_other_kinds_are_counted() -> None:
+    names = [*classes("train", "test"), "README.md", "train/a/1.HEIC", "train/b/2.heic"]
+    names += ["test/a/notes", "test/a/.DS_Store", "__MACOSX/train/a/1.heic"]
+    assert find_layout(names).left_out == (
+        "files that are no images by their names are left out: .heic: 2, no suffix: 1",
+    )
+    assert find_layout(["a/1.heic", "b/1.heic"]).left_out == (
+        "files that are no images by their names are left out: .heic: 2",
+    )

@@ -14,10 +14,11 @@ from conftest import RunStage
 from edge_models import interface, save_noise, save_onnx
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx_texts import floats, save_text
 from torch import nn
 
 from edgepipe.stage import StageError
-from edgepipe_stages import TorchModel
+from edgepipe_stages import OnnxModel, TorchModel
 from edgepipe_stages._measure import child
 from edgepipe_stages._measure.benchmark import _disturbances, percentile
 from edgepipe_stages._measure.child import Timing
@@ -97,6 +98,20 @@ def flat(path: Path, inputs: int, outputs: int) -> tuple[Path, Path]:
     (path / "model").mkdir()
     save_model(path / "model", module, description)
     return path / "model", save_noise(path / "data", shape, outputs, count=outputs)
+
+
+def test_what_macs_leaves_out_is_said(run_stage: RunStage, tmp_path: Path) -> None:
+    body = "t = com.microsoft.Inverse (x) u = Flatten (t) y = Gemm (u, w)"
+    model = save_text(tmp_path / "model", body, {"w": floats(16, 4)}, "1,1,4,4")
+    OnnxModel.save(model, {"interface": interface((1, 4, 4)).as_json()})
+    data = save_noise(tmp_path / "data", (1, 4, 4))
+    ran = run_stage(BenchmarkOnnxRuntime, SHORT, model=model, data=data)
+    assert ran.metrics["macs"] == 64
+    assert ran.load("report")["uncounted_operators"] == ["com.microsoft.Inverse 't'"]
+    warnings = [event["message"] for kind, event in ran.events if kind == "warning"]
+    assert (
+        "macs leaves out operators whose work is not known: com.microsoft.Inverse 't'" in warnings
+    )
 
 
 def test_a_large_model_needs_its_weights_in_memory(run_stage: RunStage, tmp_path: Path) -> None:

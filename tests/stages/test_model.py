@@ -144,7 +144,10 @@ def test_lazy_layers_can_be_read_again(run_stage: RunStage, project: Path, digit
     assert load(trained, project)(torch.zeros(2, 1, 16, 16)).shape == (2, 10)
 
 
-@pytest.mark.parametrize("kind", ["safetensors", "pt", "nested", "parallel", "compiled"])
+@pytest.mark.parametrize(
+    "kind",
+    ["safetensors", "pt", "nested", "parallel", "compiled", "model_state", "network", "params"],
+)
 def test_weights_in_the_ways_that_people_save_them(
     run_stage: RunStage, project: Path, tmp_path: Path, kind: str
 ) -> None:
@@ -158,6 +161,9 @@ def test_weights_in_the_ways_that_people_save_them(
         torch.save(state, path)
     elif kind == "nested":
         torch.save({"epoch": 3, "model": {"state_dict": state}, "optimizer": {"lr": 0.1}}, path)
+    elif kind in ("model_state", "network", "params"):
+        prefixed = {"module." + name: tensor for name, tensor in state.items()}
+        torch.save({"epoch": 3, kind: prefixed, "optimizer_state": {"lr": 0.1}}, path)
     else:
         prefix = "module." if kind == "parallel" else "_orig_mod.module."
         torch.save({"state_dict": {prefix + name: t for name, t in state.items()}}, path)
@@ -322,13 +328,39 @@ def test_damaged_files(
         run_stage(Checkpoint, checkpoint(tmp_path / "w.safetensors"), data=digits)
 
 
-@pytest.mark.parametrize("value", [[1, 2], {"epoch": 3}, {}, torch.zeros(3)])
+STATE = {"weight": torch.zeros(3)}
+
+
+@pytest.mark.parametrize(
+    ("value", "said", "hint"),
+    [
+        ([1, 2], "but a value of type list", "torch.save(model.state_dict(), …)"),
+        (torch.zeros(3), "but a value of type Tensor", "torch.save(model.state_dict(), …)"),
+        ({}, ": it is empty", "found as state_dict, model_state_dict, model_state,"),
+        ({"epoch": 3, "lr": 0.1}, ": its keys are 'epoch', 'lr'", "found as state_dict,"),
+        ({**STATE, "epoch": 3}, ": beside tensors it holds 'epoch'", "found as state_dict,"),
+        (
+            {"epoch": 3, "generator": STATE, "critic": STATE},
+            ": its keys are 'epoch', 'generator', 'critic'",
+            "if 'generator' or 'critic' is the network, save that part alone with torch.save",
+        ),
+        (
+            {"model_state": {"backbone": STATE, "head": STATE}},
+            ": its keys are 'backbone', 'head'",
+            "if 'backbone' or 'head' is the network",
+        ),
+        (dict.fromkeys("abcdefg", 1), ": its keys are 'a', 'b', 'c', 'd', 'e' and 2 more", ""),
+    ],
+)
 def test_files_without_a_state_dict(
-    run_stage: RunStage, tmp_path: Path, digits: Path, value: Any
+    run_stage: RunStage, tmp_path: Path, digits: Path, value: Any, said: str, hint: str
 ) -> None:
     torch.save(value, tmp_path / "w.pt")
-    with pytest.raises(StageError, match=r"w\.pt holds no state dict"):
+    with pytest.raises(StageError) as caught:
         run_stage(Checkpoint, checkpoint(tmp_path / "w.pt"), data=digits)
+    (problem,) = caught.value.problems
+    assert f"w.pt holds no state dict{' ' * (said[0] != ':')}{said}" in problem.message
+    assert hint in problem.hint
 
 
 def test_a_file_that_inflates_is_refused_unread(tmp_path: Path) -> None:

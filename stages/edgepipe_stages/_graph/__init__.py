@@ -1,13 +1,13 @@
 """A model file as a plain graph of operators, whichever runtime it is for.
 
-`onnx_file` and `tflite_file` read one; parity checks and operator counts work on it.
+`onnx_file` and `tflite_file` read one for parity checks; `onnx_work` and `tflite_work` count the
+work of all operators, those of inner graphs too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,20 +24,7 @@ class Product:
     """The tensor that is multiplied with the weights, or the first of two activations."""
     weight: NDArray[Any] | None
     """Real numbers: outputs × inputs a group × kernel height × width. A kernel of one pixel is left
-    out. None between two activations."""
-    counted: str
-    """The tensor whose every position costs one multiplication of the whole weight."""
-    channels: int
-    """How many of that tensor's elements make one position."""
-    inner: int = -1
-    """Between two activations: the axis of ``data`` that is summed over."""
-
-    def macs(self, shapes: Mapping[str, Shape]) -> int:
-        """Multiply-accumulate operations, with the shapes of ``counted`` and ``data``."""
-        size = prod(shapes[self.counted])
-        if self.weight is None:
-            return size * shapes[self.data][self.inner]
-        return size // self.channels * self.weight.size
+    out. None where the weights are computed, or integers of a scale that is."""
 
 
 @dataclass(frozen=True)
@@ -67,25 +54,11 @@ class Graph:
 
     ops: tuple[Op, ...]
     output: str
-    parameters: int
-    """How many weights and biases the file holds."""
 
     @property
     def products(self) -> list[Op]:
         """The convolutions and matrix products."""
         return [op for op in self.ops if op.product]
-
-    def macs(self, shapes: Mapping[str, Shape]) -> int:
-        """Multiply-accumulate operations of all products for one image."""
-        return sum(op.product.macs(shapes) for op in self.ops if op.product)
-
-    def measured_tensors(self) -> list[str]:
-        """The tensors whose shapes `macs` needs."""
-        names: dict[str, None] = {}
-        for op in self.ops:
-            if op.product:
-                names |= dict.fromkeys((op.product.counted, op.product.data))
-        return list(names)
 
     def producer(self, tensor: str) -> Op | None:
         """The operator that makes a tensor; None for the graph's input."""
@@ -139,6 +112,13 @@ def canonical(weight: NDArray[Any]) -> NDArray[Any]:
     return weight
 
 
+def matrix_outputs_first(weight: NDArray[Any]) -> NDArray[Any]:
+    """A matrix product's second factor (… × inputs × outputs, or inputs) as a linear layer's."""
+    import numpy as np
+
+    return weight[None] if weight.ndim == 1 else np.swapaxes(weight, -1, -2)
+
+
 def outputs_first(weight: NDArray[Any], groups: int) -> NDArray[Any]:
     """A transposed convolution's weight (inputs × outputs a group × …), as a convolution's."""
     import numpy as np
@@ -148,11 +128,17 @@ def outputs_first(weight: NDArray[Any], groups: int) -> NDArray[Any]:
 
 
 def dequantize(values: NDArray[Any], scale: Any, zero_point: Any, axis: int) -> NDArray[Any]:
-    """Integers as real numbers: ``(values - zero_point) * scale``, by channel along ``axis``."""
+    """Integers as real numbers: ``(values - zero_point) * scale``, by channel along ``axis``.
+
+    A scale or zero point of as many axes as ``values`` is spread as it is.
+    """
     import numpy as np
 
     def spread(given: Any) -> NDArray[Any]:
-        numbers: NDArray[Any] = np.asarray(given, np.float32).reshape(-1)
+        numbers: NDArray[Any] = np.asarray(given, np.float32)
+        if numbers.ndim == values.ndim > 1:
+            return numbers
+        numbers = numbers.reshape(-1)
         shape = [-1 if i == axis else 1 for i in range(values.ndim)]
         return numbers if numbers.size == 1 else numbers.reshape(shape)
 

@@ -5,16 +5,26 @@ Operators: https://onnx.ai/onnx/operators and ONNX Runtime's ContribOperators.md
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnx.inliner
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from edgepipe.stage import StageError
-from edgepipe_stages._graph import Graph, Op, Product, canonical, dequantize, outputs_first
+from edgepipe_stages._graph import (
+    Graph,
+    Op,
+    Product,
+    canonical,
+    dequantize,
+    matrix_outputs_first,
+    outputs_first,
+)
 
 _OPERANDS: dict[str, tuple[int, int, int | None, int | None]] = {
     "Conv": (0, 1, None, None),
@@ -29,11 +39,9 @@ _OPERANDS: dict[str, tuple[int, int, int | None, int | None]] = {
 }
 """Where data, weight, the weight's scale and zero point stand among an operator's inputs."""
 
-_QUANTIZERS = {"QuantizeLinear", "DequantizeLinear"}
-
 
 def load(path: Path) -> onnx.ModelProto:
-    """Read a model whose weights are all inside the file.
+    """Read a model whose weights are all inside the file; calls of its own functions are inlined.
 
     Raises:
         StageError: the file is not an ONNX model, or keeps weights elsewhere.
@@ -42,7 +50,7 @@ def load(path: Path) -> onnx.ModelProto:
         model = onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf's errors share no base that onnx names
         raise StageError(f"{path.name} is not a valid ONNX model: {error}") from error
-    if any(tensor.external_data for tensor in model.graph.initializer):
+    if any(tensor.external_data for graph in graphs(model) for tensor in graph.initializer):
         raise StageError(
             f"{path.name} keeps its weights in another file", "save it with the weights inside"
         )
@@ -50,21 +58,41 @@ def load(path: Path) -> onnx.ModelProto:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
         raise StageError(f"{path.name} is not a valid ONNX model: {error}") from error
-    return model
+    return onnx.inliner.inline_local_functions(model) if model.functions else model
+
+
+def graphs(model: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
+    """The main graph, then those inside of its operators, at any depth."""
+    waiting = [model.graph]
+    while waiting:
+        graph = waiting.pop()
+        yield graph
+        waiting += [inner for node in graph.node for inner in inner_graphs(node)]
+
+
+def inner_graphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """The branches of an If, the bodies of a Loop and a Scan."""
+    single = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+    return single + [graph for attribute in node.attribute for graph in attribute.graphs]
 
 
 def read(model: onnx.ModelProto) -> Graph:
-    """The model as a `Graph`; an operator bears its node's name, or its first output's."""
-    constants = _Constants(model)
+    """The main graph as a `Graph`; an operator bears its node's name, or its first output's."""
+    constants = Constants(model.graph)
     ops = []
     for node in model.graph.node:
         if all(name in constants for name in node.output if name):
             continue
         inputs = tuple(name for name in node.input if name and name not in constants)
         outputs = tuple(name for name in node.output if name)
-        product = _product(node, constants) if node.op_type in _OPERANDS else None
+        product = _product(node, constants) if is_known(node, _OPERANDS) else None
         ops.append(Op(node.name or outputs[0], node.op_type, inputs, outputs, product))
-    return Graph(tuple(ops), model.graph.output[0].name, _parameters(model, constants))
+    return Graph(tuple(ops), model.graph.output[0].name)
+
+
+def is_known(node: onnx.NodeProto, types: Container[str]) -> bool:
+    """Whether a node is of one of these types, and not of another library's by the same name."""
+    return node.op_type in types and node.domain in ("", "ai.onnx", "com.microsoft")
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
@@ -72,14 +100,16 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
     return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
 
 
-class _Constants:
-    """Tensors that do not depend on the image, with the few operators that exporters put there."""
+class Constants:
+    """A graph's tensors that do not depend on the image: those stored in it, and what a few
+    operators that exporters put there make of them.
+    """
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, graph: onnx.GraphProto) -> None:
         self.values: dict[str, NDArray[Any]] = {
-            tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer
+            tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer
         }
-        for node in model.graph.node:
+        for node in graph.node:
             value = self._fold(node)
             if value is not None:
                 self.values[node.output[0]] = value
@@ -92,8 +122,10 @@ class _Constants:
 
     def _fold(self, node: onnx.NodeProto) -> NDArray[Any] | None:
         if node.op_type == "Constant":
-            value = attributes(node).get("value")
-            return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else None
+            [value] = attributes(node).values()
+            if isinstance(value, onnx.TensorProto):
+                return numpy_helper.to_array(value)
+            return None if isinstance(value, onnx.SparseTensorProto) else np.asarray(value)
         if not node.input or any(name and name not in self.values for name in node.input):
             return None
         operands = [self.values[name] for name in node.input if name]
@@ -109,53 +141,25 @@ class _Constants:
         return None
 
 
-def _product(node: onnx.NodeProto, constants: _Constants) -> Product:
+def _product(node: onnx.NodeProto, constants: Constants) -> Product:
     data, weight, scale, zero = _OPERANDS[node.op_type]
+    needed = [node.input[place] for place in (weight, scale) if place is not None]
+    optional = [node.input[zero]] if zero is not None and len(node.input) > zero else []
+    if any(name not in constants for name in needed + [name for name in optional if name]):
+        return Product(node.input[data], None)
     given = attributes(node)
-    output = node.output[0]
-    if node.input[weight] not in constants:
-        inner = -2 if node.op_type == "Gemm" and given.get("transA") else -1
-        return Product(node.input[data], None, output, 1, inner)
     values = constants[node.input[weight]]
-    if node.op_type in ("Gemm", "QGemm"):
-        values = values if given.get("transB") else values.T
-    elif "MatMul" in node.op_type:
-        values = np.swapaxes(values, -1, -2)
-    elif node.op_type == "ConvTranspose":
-        turned = canonical(outputs_first(np.asarray(values, np.float32), given.get("group", 1)))
-        return Product(node.input[data], turned, node.input[data], values.shape[0])
+    is_gemm, is_matrix = node.op_type in ("Gemm", "QGemm"), "MatMul" in node.op_type
+    is_stored_outputs_first = not is_matrix and (not is_gemm or given.get("transB"))
     if scale is not None or zero is not None:
         values = dequantize(
             values,
             1.0 if scale is None else constants[node.input[scale]],
-            constants[node.input[zero]] if zero is not None and len(node.input) > zero else 0,
-            0,
+            constants[optional[0]] if optional and optional[0] else 0,
+            0 if is_stored_outputs_first else -1,
         )
-    values = canonical(np.asarray(values, np.float32))
-    return Product(node.input[data], values, output, values.shape[0])
-
-
-def _parameters(model: onnx.ModelProto, constants: _Constants) -> int:
-    """Numbers in constants that are weights: not shapes, scales, zero points or single numbers."""
-    weights: set[str] = set()
-    for node in model.graph.node:
-        given = [name for name in node.input if name]
-        if node.op_type in _QUANTIZERS:
-            weights |= set(given[:1])
-        elif node.op_type in ("QLinearConv", "QLinearMatMul", "QGemm"):
-            weights |= {given[3]} | set(given[8:9])
-        elif node.op_type in ("ConvInteger", "MatMulInteger"):
-            weights |= set(given[1:2])
-        else:
-            weights |= {
-                name
-                for name in given
-                if name in constants and np.issubdtype(constants[name].dtype, np.floating)
-            }
-    stored = {tensor.name: int(np.prod(tensor.dims)) for tensor in model.graph.initializer}
-    stored |= {
-        node.output[0]: constants[node.output[0]].size
-        for node in model.graph.node
-        if node.op_type == "Constant" and node.output[0] in constants
-    }
-    return sum(size for name, size in stored.items() if name in weights and size > 1)
+    if node.op_type == "ConvTranspose":
+        values = outputs_first(values, given.get("group", 1))
+    elif not is_stored_outputs_first:
+        values = matrix_outputs_first(values)
+    return Product(node.input[data], canonical(np.asarray(values, np.float32)))

@@ -1,12 +1,15 @@
 """Reads a TFLite flatbuffer into a `Graph`. Its schema: tensorflow/compiler/mlir/lite/schema.
 
-A tensor is named by its number in the main subgraph, since names need not be unique.
+A tensor is named by its number in the subgraph, since names need not be unique.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +18,27 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from edgepipe.stage import StageError
-from edgepipe_stages._graph import Graph, Op, Product, Shape, canonical, dequantize
+from edgepipe_stages._graph import (
+    Graph,
+    Op,
+    Product,
+    Shape,
+    canonical,
+    dequantize,
+    matrix_outputs_first,
+)
 
 _DTYPES: dict[int, type[np.generic]] = {
     schema.TensorType.FLOAT32: np.float32,
     schema.TensorType.FLOAT16: np.float16,
+    schema.TensorType.FLOAT64: np.float64,
+    schema.TensorType.INT4: np.int8,
     schema.TensorType.INT8: np.int8,
     schema.TensorType.UINT8: np.uint8,
     schema.TensorType.INT16: np.int16,
+    schema.TensorType.UINT16: np.uint16,
     schema.TensorType.INT32: np.int32,
+    schema.TensorType.UINT32: np.uint32,
     schema.TensorType.INT64: np.int64,
     schema.TensorType.BOOL: np.bool_,
 }
@@ -47,8 +62,34 @@ class Quantization:
     axis: int
 
 
+@dataclass(frozen=True)
+class Operator:
+    """One operator of a subgraph."""
+
+    name: str
+    """Its number and its first output's name."""
+    type: str
+    """As the schema calls it; a custom one by its own code."""
+    is_custom: bool
+    inputs: tuple[int, ...]
+    """Tensors; -1 for one that is not given."""
+    outputs: tuple[int, ...]
+    table: Any
+    """The flatbuffer's own."""
+
+    def options(self, kind: Callable[[], Any]) -> Any:
+        """Its options, which are of this kind of the schema's."""
+        found = self.table.BuiltinOptions() or self.table.BuiltinOptions2()
+        options = kind()
+        options.Init(found.Bytes, found.Pos)
+        return options
+
+    def __str__(self) -> str:
+        return f"{self.type} '{self.name}'"
+
+
 class File:
-    """The main subgraph of a flatbuffer."""
+    """A subgraph of a flatbuffer; the main one, until `subgraph` gives another."""
 
     def __init__(self, path: Path) -> None:
         """Read ``path``.
@@ -63,13 +104,21 @@ class File:
         self._graph = self._model.Subgraphs(0)
         self._types = _operator_names()
 
+    def subgraph(self, number: int) -> File:
+        """Another subgraph of the same file."""
+        other = copy(self)
+        other._graph = self._model.Subgraphs(number)
+        return other
+
     def shape(self, tensor: int) -> Shape:
         """Its shape; an open dimension counts as 1."""
         return tuple(int(n) for n in _vector(self._graph.Tensors(tensor), "Shape"))
 
-    def shapes(self) -> dict[str, Shape]:
-        """The shapes of all tensors."""
-        return {str(i): self.shape(i) for i in range(self._graph.TensorsLength())}
+    @property
+    def is_open(self) -> bool:
+        """Whether shapes depend on what the model is given."""
+        tensors = map(self._graph.Tensors, range(self._graph.TensorsLength()))
+        return any((_vector(tensor, "ShapeSignature") < 0).any() for tensor in tensors)
 
     def name(self, tensor: int) -> str:
         """The tensor's name."""
@@ -92,8 +141,11 @@ class File:
         dtype = _DTYPES.get(entry.Type())
         if not buffer.DataLength() or dtype is None:
             return None
-        values: NDArray[Any] = buffer.DataAsNumpy().view(dtype)
-        return values.reshape(self.shape(tensor))
+        values: NDArray[Any] = buffer.DataAsNumpy()
+        shape = self.shape(tensor)
+        if entry.Type() == schema.TensorType.INT4:
+            values = _nibbles(values)[: prod(shape)]
+        return values.view(dtype).reshape(shape)
 
     def real(self, tensor: int) -> NDArray[Any] | None:
         """The stored values as real numbers."""
@@ -103,54 +155,63 @@ class File:
             return values
         return dequantize(values, rule.scale, rule.zero_point, rule.axis)
 
+    def operators(self) -> Iterator[Operator]:
+        """The operators in the order of execution."""
+        for number in range(self._graph.OperatorsLength()):
+            table = self._graph.Operators(number)
+            inputs, outputs = (
+                tuple(int(i) for i in _vector(table, side)) for side in ("Inputs", "Outputs")
+            )
+            code = self._model.OperatorCodes(table.OpcodeIndex())
+            type_ = self._types[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
+            is_custom = type_ == "CUSTOM"
+            if is_custom:
+                type_ = (code.CustomCode() or b"CUSTOM").decode()
+            name = f"{number}: {self.name(outputs[0]) if outputs else ''}"
+            yield Operator(name, type_, is_custom, inputs, outputs, table)
+
     def read(self) -> Graph:
         """The `Graph`; an operator bears the name of its first output."""
-        weights = {i for i in range(self._graph.TensorsLength()) if self.constant(i) is not None}
-        sources = {i: i for i in weights}
+        sources = {i: i for i in range(self._graph.TensorsLength()) if self.constant(i) is not None}
         ops = []
-        for number in range(self._graph.OperatorsLength()):
-            operator = self._graph.Operators(number)
-            inputs = [int(i) for i in _vector(operator, "Inputs")]
-            outputs = [int(i) for i in _vector(operator, "Outputs")]
-            type_ = self._type(operator)
-            if inputs and all(i in sources for i in inputs if i >= 0):
-                if type_ == "DEQUANTIZE":
-                    sources[outputs[0]] = sources[inputs[0]]
+        for op in self.operators():
+            if op.inputs and all(i in sources for i in op.inputs if i >= 0):
+                if op.type == "DEQUANTIZE":
+                    sources[op.outputs[0]] = sources[op.inputs[0]]
                 continue
-            product = self._product(operator, type_, sources) if type_ in _OPERANDS else None
-            computed = tuple(str(i) for i in inputs if i >= 0 and i not in sources)
-            names = tuple(map(str, outputs))
-            ops.append(Op(f"{number}: {self.name(outputs[0])}", type_, computed, names, product))
-        stored = (self._counted(i) for i in sorted(weights))
-        output = str(int(_vector(self._graph, "Outputs")[0]))
-        return Graph(tuple(ops), output, sum(stored))
+            product = self._product(op, sources) if op.type in _OPERANDS else None
+            computed = tuple(str(i) for i in op.inputs if i >= 0 and i not in sources)
+            ops.append(Op(op.name, op.type, computed, tuple(map(str, op.outputs)), product))
+        return Graph(tuple(ops), str(int(_vector(self._graph, "Outputs")[0])))
 
-    def _type(self, operator: Any) -> str:
-        code = self._model.OperatorCodes(operator.OpcodeIndex())
-        number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-        if self._types[number] == "CUSTOM":
-            return (code.CustomCode() or b"CUSTOM").decode()
-        return self._types[number]
+    @property
+    def parameters(self) -> int:
+        """How many weights and biases this subgraph holds; shapes and single numbers are none."""
+        loops = [op for op in self.operators() if op.type == "WHILE"]
+        # Zeros that a loop starts from are its state and what it writes results to.
+        starts = {i for op in loops for i in op.inputs if i >= 0 and self._is_zero(i)}
+        tensors = set(range(self._graph.TensorsLength()))
+        return sum(map(self._counted, tensors - starts))
 
-    def _product(self, operator: Any, type_: str, sources: dict[int, int]) -> Product:
-        data, weight = (int(operator.Inputs(i)) for i in _OPERANDS[type_])
-        output = str(operator.Outputs(0))
+    def _product(self, op: Operator, sources: dict[int, int]) -> Product:
+        data, weight = (op.inputs[place] for place in _OPERANDS[op.type])
         values = self.real(sources[weight]) if weight in sources else None
         if values is None:
-            return Product(str(data), None, output, 1, -2 if _adjoint(operator, type_) else -1)
-        if type_ == "BATCH_MATMUL":
-            values = np.swapaxes(values, -1, -2)
-        elif type_ == "DEPTHWISE_CONV_2D":
+            return Product(str(data), None)
+        if op.type == "BATCH_MATMUL":
+            if not op.options(schema.BatchMatMulOptions).AdjY():
+                values = matrix_outputs_first(values)
+        elif op.type == "DEPTHWISE_CONV_2D":
             values = values.transpose(3, 0, 1, 2)
         elif values.ndim == 4:
             values = values.transpose(0, 3, 1, 2)
-        values = canonical(np.asarray(values, np.float32))
-        if type_ == "TRANSPOSE_CONV":
-            return Product(str(data), values, str(data), values.shape[1])
-        return Product(str(data), values, output, values.shape[0])
+        return Product(str(data), canonical(np.asarray(values, np.float32)))
+
+    def _is_zero(self, tensor: int) -> bool:
+        values = self.constant(tensor)
+        return values is not None and not values.any()
 
     def _counted(self, tensor: int) -> int:
-        """How many weights or biases it holds; shapes and single numbers are none."""
         values = self.constant(tensor)
         if values is None or values.size < 2:
             return 0
@@ -167,13 +228,10 @@ def _operator_names() -> dict[int, str]:
     }
 
 
-def _adjoint(operator: Any, type_: str) -> bool:
-    """Whether the first of two activations is multiplied transposed."""
-    if type_ != "BATCH_MATMUL":
-        return False
-    options = schema.BatchMatMulOptions()
-    options.Init(operator.BuiltinOptions().Bytes, operator.BuiltinOptions().Pos)
-    return bool(options.AdjX())
+def _nibbles(packed: NDArray[Any]) -> NDArray[Any]:
+    """Integers of 4 bits, two to a byte, the lower first, as bytes."""
+    each = np.stack([packed & 15, packed >> 4], axis=-1).reshape(-1)
+    return ((each ^ 8) - np.uint8(8)).astype(np.uint8)
 
 
 def _vector(table: Any, field: str) -> NDArray[Any]:

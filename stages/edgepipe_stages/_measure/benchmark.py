@@ -50,7 +50,11 @@ class Benchmark(Stage):
             "growth of the process's peak resident memory while it opens the model and runs it"
             " three times, beyond what it had with the runtime imported",
         ),
-        "macs": Metric("count", "multiply-accumulate operations for one image"),
+        "macs": Metric(
+            "count",
+            "multiply-accumulate operations for one image, less those of the operators that"
+            " uncounted_operators in the report names",
+        ),
         "parameters": Metric("count", "weights and biases that the model holds"),
         "cpu_per_wall": Metric(
             "number", "processor seconds for each second of the measurement with one thread"
@@ -88,9 +92,11 @@ class Benchmark(Stage):
         reasons = _disturbances(found.timings)
         if reasons:
             ctx.warn(f"noisy: {'; '.join(reasons)}")
+        if found.work.left_out:
+            ctx.warn(found.work.left_out)
         model = ctx.input_paths["model"]
         numbers = _numbers(found, _payload(model, type(self)))
-        ctx.save("report", {**numbers, **_details(found.timings, reasons)})
+        ctx.save("report", {**numbers, **_details(found, reasons)})
 
     def _measure(self, ctx: Context, threads: list[int]) -> Response:
         request = Request(
@@ -166,8 +172,8 @@ def _numbers(found: Response, size: int) -> dict[str, float]:
         "size_bytes": size,
         "latency_min": min(one.times),
         "peak_memory_bytes": found.peak_memory,
-        "macs": found.macs,
-        "parameters": found.parameters,
+        "macs": found.work.macs,
+        "parameters": found.work.parameters,
         "cpu_per_wall": one.cpu_seconds / one.wall_seconds,
         "noise": _slow(one),
     }
@@ -178,11 +184,12 @@ def _numbers(found: Response, size: int) -> dict[str, float]:
     return numbers
 
 
-def _details(found: dict[int, Timing], reasons: list[str]) -> dict[str, Any]:
+def _details(found: Response, reasons: list[str]) -> dict[str, Any]:
     steps = [*range(0, 100, 5), 99, 100]
     return {
         "noisy": bool(reasons),
         "disturbances": reasons,
+        "uncounted_operators": list(found.work.uncounted),
         "latency": {
             str(threads): {
                 "calls": len(timing.times),
@@ -193,7 +200,7 @@ def _details(found: dict[int, Timing], reasons: list[str]) -> dict[str, Any]:
                 "load_before": timing.load[0],
                 "load_after": timing.load[1],
             }
-            for threads, timing in found.items()
+            for threads, timing in found.timings.items()
         },
     }
 

@@ -35,6 +35,7 @@ from edgepipe_stages._measure.machine import (
     reset_peak_memory,
 )
 from edgepipe_stages._runtime import Runtime, runtime_of, scores
+from edgepipe_stages._work import Work
 
 FEWEST = 5
 """Calls that are timed even when the time is up."""
@@ -82,14 +83,14 @@ class Response:
     peak_memory: int
     """Bytes of resident memory that opening and running the model took beyond the runtime."""
     accuracy: float
-    macs: int
-    parameters: int
+    work: Work
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Response:
         """The inverse of ``asdict``, once JSON has made strings of the numbers of threads."""
         timings = {int(threads): Timing(**each) for threads, each in value["timings"].items()}
-        return cls(**{**value, "timings": timings})
+        work = Work(**{**value["work"], "uncounted": tuple(value["work"]["uncounted"])})
+        return cls(**{**value, "timings": timings, "work": work})
 
 
 def main(request_file: str) -> None:
@@ -185,9 +186,9 @@ def _thorough(runtime: Runtime, model: Path, test: Split, task: Interface) -> di
     found = scores(runtime, model, test.images)
     check_scores(found, task)
     check_finite(count_not_finite(found), len(test))
-    macs, parameters = runtime.macs_and_parameters()
+    work = runtime.work()
     accuracy = float((found.argmax(axis=1) == test.labels).mean())
-    return {"accuracy": accuracy, "macs": macs, "parameters": parameters}
+    return {"accuracy": accuracy, "work": work}
 
 
 def _end_with_parent() -> None:

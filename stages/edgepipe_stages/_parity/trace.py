@@ -13,9 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from edgepipe_stages._graph import canonical, outputs_first
+from edgepipe_stages._graph import canonical, matrix_outputs_first, outputs_first
 
-_DATA_AND_WEIGHT = {"convolution": (0, 1), "addmm": (1, 2), "mm": (0, 1), "bmm": (0, 1)}
+_DATA_AND_WEIGHT = {
+    "convolution": (0, 1),
+    "addmm": (1, 2),
+    "mm": (0, 1),
+    "bmm": (0, 1),
+    "mv": (0, 1),
+    "addmv": (1, 2),
+}
 """Where they stand among the arguments of ATen's operators."""
 
 _VIEWS = {"view", "_unsafe_view", "as_strided", "as_strided_", "squeeze", "unsqueeze", "alias"}
@@ -155,7 +162,7 @@ def _numpy(tensor: Tensor) -> NDArray[np.float32]:
 def _weight(operator: str, weight: Tensor, args: Any) -> NDArray[np.float32]:
     values = _numpy(weight)
     if operator != "convolution":
-        values = np.swapaxes(values, -1, -2)
+        values = matrix_outputs_first(values)
     elif args[6]:
         values = outputs_first(values, args[8])
     return canonical(values)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgepipe.stage import StageError
 from edgepipe_stages._artifacts import Model
+from edgepipe_stages._work import Work
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,8 +50,12 @@ class Runtime(ABC):
         """A call that runs the model on one image, in the number format that the model takes."""
 
     @abstractmethod
-    def macs_and_parameters(self) -> tuple[int, int]:
-        """Multiply-accumulate operations for one image, and how many weights and biases."""
+    def work(self) -> Work:
+        """What one image costs, as the model's own operators say.
+
+        Raises:
+            StageError: nothing tells that.
+        """
 
 
 class Inspectable(Runtime):

@@ -11,8 +11,9 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
 from edgepipe.stage import StageError
-from edgepipe_stages._graph import Graph
+from edgepipe_stages._graph import Graph, Shape
 from edgepipe_stages._runtime import Inspectable, UserObject
+from edgepipe_stages._work import Work
 
 
 class LiteRT(Inspectable):
@@ -48,19 +49,25 @@ class LiteRT(Inspectable):
 
         return File(self.path).read()
 
-    def macs_and_parameters(self) -> tuple[int, int]:
+    def work(self) -> Work:
         from edgepipe_stages._graph.tflite_file import File
+        from edgepipe_stages._graph.tflite_work import work
 
         file = File(self.path)
-        graph = file.read()
-        return graph.macs(file.shapes()), graph.parameters
+        return work(file, self._shapes() if file.is_open else {})
+
+    def _shapes(self) -> dict[int, Shape]:
+        """The shapes of the main subgraph's tensors once an image has gone through."""
+        interpreter = self._open_to_look()
+        interpreter.set_tensor(
+            self.input["index"], np.zeros(self.input["shape"], self.input["dtype"])
+        )
+        interpreter.invoke()
+        details = interpreter.get_tensor_details()
+        return {d["index"]: tuple(int(n) for n in d["shape"]) for d in details}
 
     def tensors(self, names: Sequence[str], images: NDArray[np.float32]) -> dict[str, Any]:
-        # Delegates keep their tensors to themselves; the kernels built in can keep all.
-        interpreter = self._open(
-            experimental_preserve_all_tensors=True,
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        )
+        interpreter = self._open_to_look()
         details = {str(d["index"]): d for d in interpreter.get_tensor_details()}
         rows: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
         for image in images:
@@ -70,6 +77,13 @@ class LiteRT(Inspectable):
                 value = interpreter.get_tensor(details[name]["index"])
                 values.append(real(value, details[name]))
         return {name: np.concatenate(values) for name, values in rows.items()}
+
+    def _open_to_look(self) -> Any:
+        # Delegates keep their tensors to themselves; the kernels built in can keep all.
+        return self._open(
+            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
 
     def _open(self, **options: Any) -> Any:
         try:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgepipe.stage import StageError
 from edgepipe_stages._graph import Graph
 from edgepipe_stages._runtime import Inspectable, UserObject, in_batches
+from edgepipe_stages._work import Work
 
 
 class OnnxRuntime(Inspectable):
@@ -41,13 +42,18 @@ class OnnxRuntime(Inspectable):
 
         return onnx_file.read(onnx_file.load(self.path))
 
-    def macs_and_parameters(self) -> tuple[int, int]:
-        graph = self.graph()
-        names = [name for name in graph.measured_tensors() if name != self.input.name]
+    def work(self) -> Work:
+        from edgepipe_stages._graph import onnx_file, onnx_parameters, onnx_work
+        from edgepipe_stages._runtime import onnx_profile
+
+        model = onnx_file.load(self.path)
         image = np.zeros([n if isinstance(n, int) else 1 for n in self.input.shape], np.float32)
-        found = zip(names, self._run(names, image), strict=True)
-        shapes = {self.input.name: image.shape} | {name: value.shape for name, value in found}
-        return graph.macs(shapes) // len(image), graph.parameters
+        feed = {self.input.name: image}
+        executed, complete = onnx_profile.executed(model, self._open, feed)
+        macs, uncounted = onnx_work.count(executed)
+        if not complete:
+            uncounted += (f"all after the first {len(executed)}",)
+        return Work(macs // len(image), onnx_parameters.parameters(model), uncounted)
 
     def tensors(self, names: Sequence[str], images: NDArray[np.float32]) -> dict[str, Any]:
         inner = [name for name in names if name != self.input.name]
@@ -61,7 +67,9 @@ class OnnxRuntime(Inspectable):
             return []
         import onnx
 
-        model = onnx.load(self.path)
+        from edgepipe_stages._graph import onnx_file
+
+        model = onnx_file.load(self.path)
         own = {output.name for output in model.graph.output}
         model.graph.output.extend(
             onnx.ValueInfoProto(name=name) for name in names if name not in own
@@ -70,8 +78,8 @@ class OnnxRuntime(Inspectable):
         result: Sequence[Any] = session.run(list(names), {self.input.name: images})
         return result
 
-    def _open(self, model: str | bytes) -> Any:
-        options = onnxruntime.SessionOptions()
+    def _open(self, model: str | bytes, options: onnxruntime.SessionOptions | None = None) -> Any:
+        options = options or onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
         # A spinning thread that waits for a core that others use triples the median.

@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from edgepipe_stages._artifacts import Interface, TorchModel
-from edgepipe_stages._macs import macs_and_params
+from edgepipe_stages._macs import work_of
 from edgepipe_stages._runtime import Runtime, UserObject
 from edgepipe_stages._torch_model import load_model
+from edgepipe_stages._work import Work
 
 
 class PyTorch(Runtime):
@@ -38,8 +39,8 @@ class PyTorch(Runtime):
 
         return run
 
-    def macs_and_parameters(self) -> tuple[int, int]:
-        return macs_and_params(self.module, self.interface)
+    def work(self) -> Work:
+        return work_of(self.module, self.interface)
 
     def _tensor(self, images: NDArray[np.float32]) -> torch.Tensor:
         return torch.from_numpy(images).contiguous(memory_format=torch.channels_last)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgepipe.stage import StageError
 from edgepipe_stages._runtime import Runtime, UserObject, in_batches
 from edgepipe_stages._tensorflow import import_tensorflow
+from edgepipe_stages._work import Work
 
 
 class TensorFlow(Runtime):
@@ -35,7 +36,7 @@ class TensorFlow(Runtime):
     def step(self, image: NDArray[np.float32]) -> Callable[[], object]:
         return lambda: self._run(image)
 
-    def macs_and_parameters(self) -> tuple[int, int]:
+    def work(self) -> Work:
         raise StageError("a SavedModel's operators are not counted", "convert it to TFLite first")
 
     def _run(self, images: NDArray[np.float32]) -> list[Any]:
