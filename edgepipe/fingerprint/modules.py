@@ -36,8 +36,8 @@ class Modules:
         self.roots = tuple(dict.fromkeys(roots))
         self.searched: set[Path] = set()
         """Folders, there or not, in which a new file could be found instead of a known one."""
-        self._listed: dict[Path, int] = {}
-        """Folders whose names were read, with the time in ns when a name last came or went."""
+        self._listed: dict[Path, tuple[int, set[str]]] = {}
+        """Folders whose names were read: when a name last came or went, in ns, and the names."""
         self._packages = dict(packages or {})
         self._installed: dict[str, bool] = {}
         self._below: dict[Path, list[Path]] = {}
@@ -126,12 +126,18 @@ class Modules:
             folders[:] = sorted(n for n in folders if not n.startswith((".", "__pycache__")))
             place = Path(here)
             self.searched.add(place)
-            self._listed.setdefault(place, _written(place))
+            self._listed.setdefault(place, (_written(place), _names(place)))
             yield from (place / name for name in sorted(names) if not name.endswith(".pyc"))
 
     def relisted(self) -> bool:
         """Whether a name came or went in a folder whose names were read."""
-        return any(_written(folder) != time for folder, time in self._listed.items())
+        for folder, (time, names) in self._listed.items():
+            now = _written(folder)
+            if now != time:
+                if _names(folder) != names:
+                    return True
+                self._listed[folder] = now, names
+        return False
 
     def home(self, place: Place) -> Path:
         """The outermost folder of the project, or package of stages, that a file belongs to."""
@@ -193,6 +199,15 @@ class Modules:
                             name = place.name.partition(".")[0]
                             found.setdefault(name, {})[place.parent] = None
         return {name: list(folders) for name, folders in found.items()}
+
+
+def _names(folder: Path) -> set[str]:
+    """The names in a folder, less those that come with a run."""
+    try:
+        names = {path.name for path in folder.iterdir() if path.suffix != ".pyc"}
+    except OSError:
+        return set()
+    return names - {"__pycache__", ".edgepipe"}
 
 
 def _written(folder: Path) -> int:

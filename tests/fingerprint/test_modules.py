@@ -7,13 +7,18 @@ from pathlib import Path
 import pytest
 
 from edgepipe.fingerprint import Fingerprints, Reached
+from edgepipe.fingerprint.modules import Modules
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
 
 
 def reach(tmp_path: Path, files: dict[str, str]) -> Reached:
     """What ``u.py:go`` of a project reaches."""
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
+    write(tmp_path, files)
     plugins = tmp_path / "plugins"
     return Fingerprints([plugins, tmp_path]).reach(tmp_path / "u.py", tmp_path, "go")
 
@@ -70,3 +75,18 @@ def test_compiled_modules(tmp_path: Path, file: str, use: str) -> None:
     files = {"u.py": f"def go():\n    {use}\n", "pkg/__init__.py": "", file: "1"}
     before = reach(tmp_path, files).code
     assert reach(tmp_path, {file: "2"}).code != before
+
+
+def test_a_name_that_came_or_went_is_noticed_and_bytecode_is_not(tmp_path: Path) -> None:
+    write(tmp_path, {"plugins/a.py": "", "plugins/deep/b.txt": ""})
+    modules = Modules([tmp_path])
+    modules.files(tmp_path)
+    assert not modules.relisted()
+    write(tmp_path, {"plugins/__pycache__/a.pyc": "", "plugins/old.pyc": ""})
+    assert not modules.relisted()
+    write(tmp_path, {"plugins/deep/.hidden": ""})
+    assert modules.relisted()
+    (tmp_path / "plugins/deep/.hidden").unlink()
+    assert not modules.relisted()
+    (tmp_path / "plugins/deep/b.txt").unlink()
+    assert modules.relisted()
