@@ -6,19 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from remotes import credentials, s3_server
+from remote_fixtures import _credentials, s3  # noqa: F401  fixtures
 from teams import Team
-
-
-@pytest.fixture(scope="session")
-def s3() -> Iterator[str]:
-    with s3_server() as endpoint:
-        yield endpoint
-
-
-@pytest.fixture(autouse=True)
-def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    credentials(monkeypatch)
 
 
 @pytest.fixture

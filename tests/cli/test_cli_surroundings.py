@@ -1,0 +1,80 @@
+"""Terminals, pipes, and places that cannot be written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+
+from projects import Folder, command
+
+
+def on_a_terminal(project: Folder, *arguments: object) -> tuple[int, str]:
+    """Run the command on a terminal of its own; the exit code and what it showed."""
+    import pty
+
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        command(*arguments),
+        cwd=project.path,
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        env={**os.environ, "TERM": "xterm-256color"},
+        start_new_session=True,
+    )
+    os.close(follower)
+    shown = b""
+    with contextlib.suppress(OSError):
+        while piece := os.read(leader, 1 << 16):
+            shown += piece
+    os.close(leader)
+    return process.wait(timeout=30), shown.decode()
+
+
+def test_a_terminal_gets_a_board_and_a_run_without_work_needs_none(mini: Folder) -> None:
+    code, shown = on_a_terminal(mini, "run", "mini.yaml")
+    assert code == 0
+    # The cursor moves only where a board is drawn.
+    assert "\x1b[" in shown
+    assert "double[3]" in shown
+    code, shown = on_a_terminal(mini, "run", "mini.yaml")
+    assert code == 0
+    assert "\x1b[1A" not in shown
+    assert "5 cached" in shown
+    code, shown = on_a_terminal(mini, "run", "mini.yaml", "--fresh", "all", "--plain")
+    assert code == 0
+    assert "\x1b[1A" not in shown
+    code, shown = on_a_terminal(mini, "validate", "nowhere.yaml")
+    assert code == 2
+
+
+def test_the_cache_can_be_named_in_three_ways(mini: Folder) -> None:
+    mini.edgepipe("run", "mini.yaml", "--cache", "one")
+    assert (mini.path / "one" / "records").is_dir()
+    mini.edgepipe("run", "mini.yaml", EDGEPIPE_CACHE=str(mini.path / "two"))
+    assert (mini.path / "two" / "records").is_dir()
+    mini.write("edgepipe.toml", 'cache = "three"\n')
+    mini.edgepipe("run", "mini.yaml", EDGEPIPE_CACHE="")
+    assert (mini.path / "three" / "records").is_dir()
+    assert len(mini.trace()) == 15
+    assert not mini.cache.exists()
+
+
+def test_a_place_that_cannot_be_written_is_no_traceback(mini: Folder) -> None:
+    mini.write("file", "")
+    done = mini.edgepipe("run", "mini.yaml", "--report", "file/below.html")
+    assert done.code == 1
+    assert "Traceback" not in done.err
+    assert done.err.startswith("error: file")
+    done = mini.edgepipe("run", "mini.yaml", "--cache", "file/below")
+    assert done.code == 1
+    assert "not a directory" in done.out
+
+
+def test_output_that_nobody_reads_is_no_error(mini: Folder) -> None:
+    command = f"{sys.executable} -m edgepipe schema | head -c 100"
+    done = subprocess.run(["sh", "-c", command], cwd=mini.path, capture_output=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr == b""

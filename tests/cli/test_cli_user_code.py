@@ -1,0 +1,85 @@
+"""The user's plug-ins, code and files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mini_pipeline import export
+from projects import Folder
+
+
+def test_a_plugin_is_found_checked_cached_and_run_again_after_an_edit(project: Folder) -> None:
+    project.write(
+        "plugins/mine/halve.py",
+        '"""mine.halve."""\n\nfrom _values import Numbers\n\n'
+        "from edgepipe.stage import Context, Field, Stage\n\n\nclass Halve(Stage):\n"
+        '    """Every number by two."""\n\n    inputs = {"values": Numbers}\n'
+        '    outputs = {"values": Numbers}\n'
+        '    by: float = Field(2.0, gt=0, description="divisor")\n\n'
+        "    def run(self, ctx: Context) -> None:\n"
+        '        ctx.save("values", [n / self.by for n in ctx.input("values")])\n',
+    )
+    text = "edgepipe: 1\nname: p\nstages:\n  a: {uses: numbers}\n  h: {uses: mine.halve, in: {values: a}}\n"
+    project.write("p.yaml", text)
+    assert "mine.halve" in project.edgepipe("stages").out
+    assert project.edgepipe("run", "p.yaml").code == 0
+    assert project.edgepipe("plan", "p.yaml", "--check").code == 0
+    path = project.path / "plugins/mine/halve.py"
+    path.write_text(path.read_text().replace('"""Every number by two."""', '"""Halves."""  # so'))
+    assert project.edgepipe("plan", "p.yaml", "--check").code == 0
+    path.write_text(path.read_text().replace("n / self.by", "n / self.by + 0"))
+    planned = project.edgepipe("plan", "p.yaml", "--json").json
+    assert [node["status"] for node in planned["nodes"]] == ["cached", "runs"]
+    assert planned["nodes"][1]["reason"] == "code: mine/halve.py:Halve"
+    helper = project.path / "plugins/_values.py"
+    helper.write_text(helper.read_text().replace("json.dumps(value)", "json.dumps([*value])"))
+    # All that reach the helper run again.
+    assert project.edgepipe("plan", "p.yaml", "--json").json["runs"] == 2
+
+
+def test_the_users_files_and_code_are_inputs(project: Folder) -> None:
+    project.write("data/a.txt", "one")
+    project.write(
+        "code.py", "from more import shout\n\n\ndef convert(text):\n    return shout(text)\n"
+    )
+    project.write("more.py", "def shout(text):\n    return text.upper() + '!'\n")
+    project.write(
+        "pipes/p.yaml",
+        "edgepipe: 1\nname: p\nstages:\n"
+        "  w: {uses: text.upper, with: {file: ../data, code: '../code.py:convert'}}\n"
+        "  m: {uses: text.upper, with: {file: ../data/a.txt, code: 'more:shout'}}\n",
+    )
+    done = project.edgepipe("run", "pipes/p.yaml")
+    assert done.code == 0, done.out + done.err
+    export(project, "w", "out")
+    assert (project.path / "out" / "words.txt").read_text() == "ONE!"
+
+    def runs() -> Any:
+        planned = project.edgepipe("plan", "pipes/p.yaml", "--json").json["nodes"]
+        return [node["node"] for node in planned if node["status"] == "runs"]
+
+    assert runs() == []
+    project.write("data/b.txt", "two")
+    assert runs() == ["w"]
+    (project.path / "data/b.txt").unlink()
+    project.write("more.py", "def shout(text):\n    return text.upper() + '?'\n")
+    assert runs() == ["w", "m"]
+    project.write("more.py", "def shout(text):\n    # loud\n    return text.upper() + '!'\n")
+    assert runs() == []
+
+
+def test_errors_of_the_users_code_are_the_nodes(project: Folder) -> None:
+    project.write("code.py", "import no_such_thing\n")
+    project.write("good.py", "def f(text):\n    return text\n")
+    project.write(
+        "p.yaml",
+        "edgepipe: 1\nname: p\nstages:\n  a: {uses: text.upper, with: {code: 'code.py:f'}}\n"
+        "  b: {uses: text.upper, with: {code: 'good.py:g'}}\n"
+        "  c: {uses: text.upper, with: {code: 'good.py:f'}}\n",
+    )
+    done = project.edgepipe("run", "p.yaml", "--json")
+    assert done.code == 1
+    errors = {node["name"]: node["error"] for node in done.json["nodes"]}
+    assert errors["a"].startswith("importing code.py failed: ModuleNotFoundError: No module")
+    assert errors["b"] == "good.py has no 'g'\nit has: f"
+    assert errors["c"] == ""
