@@ -21,9 +21,6 @@ def messages(compile_: Compile, text: str) -> list[str]:
     return [problem.message for problem in caught.value.problems]
 
 
-# -- matrix
-
-
 def test_a_matrix_makes_a_node_for_each_combination(compiled: Compile) -> None:
     text = "stages: {a: {uses: numbers, matrix: {count: [1, 2], start: [0.5, 1]}}}\n"
     nodes = compiled(text).graph.nodes
@@ -143,9 +140,6 @@ def test_values_that_cannot_be_told_apart_are_refused(compiled: Compile, values:
     assert any("is there twice" in m for m in messages(compiled, text))
 
 
-# -- ports
-
-
 def test_a_reference_without_a_port_means_the_one_that_fits(compiled: Compile) -> None:
     text = NUMBERS + "  double: {uses: double, in: {values: numbers}}\n"
     # FewNumbers are Numbers.
@@ -207,8 +201,6 @@ def test_a_wrong_parameter_hides_no_other_error(compiled: Compile) -> None:
     assert len(messages(compiled, text)) == 3
 
 
-# -- gates and until
-
 GRAPH = (
     "stages:\n  a: {uses: numbers, matrix: {count: [1, 2]}}\n"
     "  b: {uses: double, in: {values: a}, matrix: {factor: [3, 4]}}\n"
@@ -251,9 +243,6 @@ def test_a_large_graph_compiles(compiled: Compile) -> None:
     graph = compiled(f"stages:\n  start: {{uses: numbers}}\n{chain}").graph
     assert len(graph.nodes) == 1501
     assert list(graph.nodes)[-1] == "n1499"
-
-
-# -- the user's files and code
 
 
 def test_code_outside_the_project_is_refused(compiled: Compile, project: Folder) -> None:

@@ -20,9 +20,6 @@ def plain(project: Folder, text: str, *overrides: str) -> Any:
     return config.root.plain()
 
 
-# -- includes
-
-
 def test_included_mappings_are_merged_deeply_and_the_includer_wins(project: Folder) -> None:
     project.write(
         "base.yaml", "seed: 1\nstages:\n  a: {uses: numbers, with: {count: 3, start: 2}}\n"
@@ -88,9 +85,6 @@ def test_a_hundred_files_at_most(project: Folder) -> None:
         load(project.path / "0.yaml")
 
 
-# -- variables
-
-
 @pytest.mark.parametrize(
     ("value", "expected"),
     [("3", 3), ("2.5", 2.5), ("no", "no"), ("true", True), ("null", None), ("'3'", "3")],
@@ -147,8 +141,6 @@ def test_a_chain_of_twenty_variables_and_no_more(project: Folder) -> None:
     assert chain(18).root.value["seed"].value == 7
     assert "more than 20 deep" in chain(30).problems[0].message
 
-
-# -- overrides
 
 BASE = """
 vars: {n: 3}

@@ -78,9 +78,6 @@ def test_settings_that_are_no_text(tmp_path: Path) -> None:
         find(tmp_path)
 
 
-# -- kinds
-
-
 STAGE = (
     "from edgepipe.stage import Context, Folder, Stage\n\n\nclass One(Stage):\n    '''One.'''\n\n"
     "    outputs = {'out': Folder}\n\n    def run(self, ctx: Context) -> None: ...\n"
@@ -107,9 +104,6 @@ def test_a_stage_may_have_helpers_beside_it(tmp_path: Path, fresh_imports: None)
     text = STAGE + "\n\nclass _Base(Stage):\n    '''Hidden.'''\n"
     (tmp_path / "withbase.py").write_text(text)
     assert Kinds([tmp_path]).get("withbase").stage.__name__ == "One"
-
-
-# -- runs
 
 
 def test_ids_of_runs_sort_by_time_and_differ() -> None:

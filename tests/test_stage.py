@@ -130,9 +130,6 @@ def test_an_output_without_files_is_none(tmp_path: Path) -> None:
     assert issubclass(Folder, Artifact)
 
 
-# -- the user's code
-
-
 @pytest.fixture
 def user(tmp_path: Path, context: Any, fresh_imports: None) -> Any:
     (tmp_path / "lib").mkdir()

@@ -107,9 +107,6 @@ def test_a_byte_order_mark_is_no_character() -> None:
     assert parse("\ufeffa: 1\n", "x").at(("a",)).where.column == 4
 
 
-# -- places inside texts
-
-
 @pytest.mark.parametrize(
     ("text", "wanted", "line", "column"),
     [
@@ -138,9 +135,6 @@ def test_the_end_of_a_text_is_a_place() -> None:
 def test_a_text_that_does_not_stand_there_so_is_marked_whole() -> None:
     node = parse('a: "one \\u0074wo"\n', "x").at(("a",))
     assert node.inside(4, 3) is node
-
-
-# -- hostile texts
 
 
 def test_alias_bomb() -> None:
