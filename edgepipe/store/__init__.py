@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgepipe.digest import digest_bytes
-from edgepipe.errors import StoreError
+from edgepipe.errors import ConfigError, StoreError
 from edgepipe.store import files
 from edgepipe.store.files import explained
 from edgepipe.store.handout import Handout
@@ -61,9 +61,16 @@ class Store:
         root: the folder.
         base: another store that is read where this one has nothing: a run whose cache is
             read-only keeps its new results in a store of its own over it.
+
+    Raises:
+        ConfigError: something else than a folder is in its place.
     """
 
     def __init__(self, root: Path, base: Store | None = None) -> None:
+        if os.path.lexists(root) and not os.path.isdir(root):
+            what = "a link that leads nowhere" if os.path.islink(root) else "a file"
+            hint = "take it away, or let EDGEPIPE_CACHE name a folder"
+            raise ConfigError(f"the cache {root} is {what}", hint)
         self.root = root
         self.base = base
         self.damages: list[Damage] = []

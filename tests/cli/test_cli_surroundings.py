@@ -6,7 +6,9 @@ import contextlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
 from projects import Folder, command
 
 
@@ -78,3 +80,14 @@ def test_output_that_nobody_reads_is_no_error(mini: Folder) -> None:
     done = subprocess.run(["sh", "-c", command], cwd=mini.path, capture_output=True, check=False)
     assert done.returncode == 0
     assert done.stderr == b""
+
+
+@pytest.mark.parametrize("verb", [["run", "mini.yaml"], ["plan", "mini.yaml"], ["cache", "ls"]])
+def test_a_cache_that_is_no_folder_is_said(mini: Folder, tmp_path: Path, verb: list[str]) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere" / "cache")
+    for name, what in (("file", "a file"), ("link", "a link that leads nowhere")):
+        done = mini.edgepipe(*verb, "--cache", str(tmp_path / name))
+        assert done.code == 2
+        assert done.err.startswith(f"error: the cache {tmp_path / name} is {what}\n")
+        assert "EDGEPIPE_CACHE" in done.err
