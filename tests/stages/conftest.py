@@ -3,37 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from stage_runs import Ran, RunStage
 
-from edgepipe.stage import Artifact, Context, Metrics, Stage, ports_of
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a stage wrote, and what it told."""
-
-    outputs: dict[str, Path]
-    types: Mapping[str, type[Artifact]]
-    events: list[tuple[str, dict[str, Any]]]
-
-    def load(self, port: str) -> Any:
-        return self.types[port].load(self.outputs[port])
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        numbers: dict[str, float] = {}
-        for port, type_ in self.types.items():
-            if issubclass(type_, Metrics) and port in self.outputs:
-                numbers |= type_.numbers(self.outputs[port])
-        return numbers
-
-
-RunStage = Callable[..., Ran]
+from edgepipe.stage import Context, Stage, ports_of
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ from tempfile import mkdtemp
 
 import numpy as np
 import torch
-from conftest import RunStage
 from small_digits import save_digits
+from stage_runs import RunStage
 from torch import nn
 
 from edgepipe_stages import Dataset, ImageDataset, Interface, Split

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import RunStage
 from PIL import Image
+from stage_runs import RunStage
 
 from edgepipe.stage import StageError
 from edgepipe_stages import Dataset

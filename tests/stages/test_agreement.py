@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import RunStage
 from edge_models import interface, save_noise, save_onnx
+from stage_runs import RunStage
 from torch import nn
 
 from edgepipe.stage import Stage, StageError

@@ -9,9 +9,9 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from conftest import Ran, RunStage
 from edge_models import Models, digits_net
 from numpy.typing import NDArray
+from stage_runs import Ran, RunStage
 from tflite_runs import run_tflite
 
 from edgepipe_stages import ImageDataset, Model, TorchModel

@@ -12,10 +12,10 @@ import onnx
 import pytest
 import torch
 from ai_edge_litert import schema_py_generated as schema
-from conftest import RunStage
 from edge_models import PRECISIONS, Models, digits_net, interface, save_noise
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from stage_runs import RunStage
 from torch import nn
 
 from edgepipe.stage import StageError

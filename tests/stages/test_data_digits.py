@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import RunStage
 from sklearn.datasets import load_digits
+from stage_runs import RunStage
 
 from edgepipe_stages import Dataset
 from edgepipe_stages.data.digits import Digits

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import RunStage
 from image_folders import encode, fails, fill, load, zipped
 from PIL import Image
+from stage_runs import RunStage
 
 from edgepipe.stage import StageError
 from edgepipe_stages import Dataset

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import RunStage
+from stage_runs import RunStage
 
 from edgepipe.stage import StageError
 from edgepipe_stages import Dataset

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import RunStage
 from small_digits import save_digits
+from stage_runs import RunStage
 
 from edgepipe.stage import Context, StageError
 from edgepipe_stages import Dataset, ImageDataset, Split, TorchModel

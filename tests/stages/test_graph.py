@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import RunStage
 from edge_models import Models, digits_net, save_onnx
 from onnx_texts import save_text, scale, small, zero
+from stage_runs import RunStage
 from torch import Tensor, nn
 from torch.nn import functional as F
 

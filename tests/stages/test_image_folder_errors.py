@@ -9,8 +9,8 @@ import zlib
 from pathlib import Path
 
 import pytest
-from conftest import RunStage
 from image_folders import encode, fails, fill, load, zipped
+from stage_runs import RunStage
 
 from edgepipe_stages import Dataset
 from edgepipe_stages.data.image_folder import ImageFolder

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import RunStage
 from small_digits import save_digits
+from stage_runs import RunStage
 
 from edgepipe.stage import StageError
 from edgepipe_stages import ImageDataset, TorchModel

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import RunStage
 from edge_models import interface, save_noise, save_onnx
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx_texts import floats, save_text
+from stage_runs import RunStage
 from torch import nn
 
 from edgepipe.stage import StageError

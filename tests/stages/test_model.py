@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Ran, RunStage
 from safetensors.torch import save_file
+from stage_runs import Ran, RunStage
 from torch import nn
 
 from edgepipe.stage import Stage, StageError

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import RunStage
 from safetensors.numpy import load_file
 from small_digits import save_digits
+from stage_runs import RunStage
 from torch import nn
 
 from edgepipe.stage import StageError

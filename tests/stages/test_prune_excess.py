@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Ran, RunStage
 from small_digits import save_digits
+from stage_runs import Ran, RunStage
 
 from edgepipe.usercode import import_user_object
 from edgepipe_stages import ImageDataset

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import RunStage
 from safetensors.numpy import load_file
 from small_digits import save_digits
+from stage_runs import RunStage
 
 from edgepipe_stages.prune.magnitude import PruneMagnitude
 from edgepipe_stages.train.classifier import TrainClassifier

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import RunStage
 from safetensors.numpy import load_file
 from small_digits import save_digits
+from stage_runs import RunStage
 
 from edgepipe.stage import Stage, StageError
 from edgepipe.usercode import import_user_object

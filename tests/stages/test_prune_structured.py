@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Ran, RunStage
 from safetensors.numpy import load_file
 from small_digits import save_digits
+from stage_runs import Ran, RunStage
 
 from edgepipe.stage import StageError
 from edgepipe.usercode import import_user_object

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import RunStage
 from networks_that_reorder import FOLLOWED, REORDERING, Between, Spatial
 from safetensors.numpy import load_file
 from small_digits import save_digits
+from stage_runs import RunStage
 from torch import nn
 
 from edgepipe.stage import StageError

@@ -9,8 +9,8 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from conftest import RunStage
 from edge_models import Models, digits_net, save_onnx
+from stage_runs import RunStage
 from torch import nn
 
 from edgepipe.stage import StageError

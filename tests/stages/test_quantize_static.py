@@ -13,11 +13,11 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from conftest import RunStage
 from edge_models import Models, digits_net, interface, save_noise, save_onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from small_digits import save_digits
+from stage_runs import RunStage
 from torch import nn
 
 from edgepipe.stage import StageError

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import RunStage
 from safetensors.numpy import load_file
 from small_digits import save_digits
+from stage_runs import RunStage
 
 from edgepipe.stage import StageError
 from edgepipe_stages import Dataset, ImageDataset, TorchModel
