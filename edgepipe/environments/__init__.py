@@ -30,6 +30,7 @@ MARKER = "edgepipe-env.json"
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _PYTHON = re.compile(r"3\.\d+(\.\d+)?")
+_OLDEST_MINOR = 11
 _LISTS = ("requirements", "without")
 _SETTINGS = {
     "python": "a text, like '3.11'",
@@ -200,6 +201,10 @@ def read(path: Path, *, with_lock: bool = True) -> Environment:
     python = settings.get("python", "")
     if not _PYTHON.fullmatch(python):
         raise wrong("'python' must be a version of Python 3", "like '3.11'", "python")
+    if int(python.split(".")[1]) < _OLDEST_MINOR:
+        raise wrong(
+            f"stages do not run in Python {python}", f"3.{_OLDEST_MINOR} is the oldest", "python"
+        )
     if not settings.get("requirements"):
         raise wrong("'requirements' is missing", "like ['torch==2.13.0']")
     lock_path = path.with_suffix(".lock")
