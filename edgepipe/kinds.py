@@ -14,7 +14,7 @@ import inspect
 import linecache
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -22,7 +22,8 @@ from pathlib import Path
 from types import ModuleType
 
 from edgepipe.errors import ConfigError, Problem, Where
-from edgepipe.stage import Stage
+from edgepipe.stage import Artifact, Metric, Port, Stage
+from edgepipe.units import UNITS
 from edgepipe.usercode import drop_stale_bytecode, import_plugin, prefer
 
 GROUP = "edgepipe.stages"
@@ -65,6 +66,10 @@ class Kind:
             message = f"'{self.name}': {self.path.name} holds {len(classes)} stages ({names})"
             hint = "one file holds one subclass of edgepipe.stage.Stage; helpers begin with '_'"
             raise ConfigError(Problem(message, hint, Where(str(self.path), 1, 1)))
+        if problems := list(_contract_problems(classes[0])):
+            where = Where(str(self.path), 1, 1)
+            what = f"the stage '{self.name}' declares"
+            raise ConfigError([Problem(f"{what} {said}", hint, where) for said, hint in problems])
         return classes[0]
 
     def _import_problem(self, error: BaseException) -> Problem:
@@ -91,6 +96,25 @@ class Kind:
         elif raised and raised != f"{where.file}:{where.line}":
             hint = f"raised at {raised}"
         return Problem(f"the stage '{self.name}' does not import: {what}", hint, where)
+
+
+def _contract_problems(stage: type[Stage]) -> Iterator[tuple[str, str]]:
+    """(what is declared, hint) for each port or metric that is none."""
+    port = "name a class of artifact, like edgepipe.stage.Folder"
+    for name, given in stage.inputs.items():
+        if not _is_artifact(given.type if isinstance(given, Port) else given):
+            yield f"the input '{name}' as {given!r}", f"{port}, or optional() of one"
+    for name, type_ in stage.outputs.items():
+        if not _is_artifact(type_):
+            yield f"the output '{name}' as {type_!r}", port
+    for name, metric in stage.metrics.items():
+        if not isinstance(metric, Metric) or metric.unit not in UNITS:
+            hint = f"write Metric(UNIT, MEANING) of edgepipe.stage; units: {', '.join(UNITS)}"
+            yield f"the metric '{name}' as {metric!r}", hint
+
+
+def _is_artifact(value: object) -> bool:
+    return inspect.isclass(value) and issubclass(value, Artifact)
 
 
 @dataclass(frozen=True)

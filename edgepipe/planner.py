@@ -60,6 +60,13 @@ class Decision:
     """Its result is in the team's store only."""
 
     @property
+    def status(self) -> str:
+        """``cached``, ``remote`` or ``runs``."""
+        if self.record is None:
+            return "runs"
+        return "remote" if self.remote else "cached"
+
+    @property
     def manifests(self) -> Mapping[str, bytes]:
         """What its record keeps so that a later change can be explained; see `manifests`."""
         files = self.resolved.files.items()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgepipe import tomlplaces
 from edgepipe.errors import ConfigError, Problem, Where, did_you_mean
 from edgepipe.units import parse_size
 
@@ -93,15 +94,25 @@ def find(start: Path) -> Project:
 def _cache_size(root: Path, settings: dict[str, Any]) -> int | None:
     for name, text in (
         ("EDGEPIPE_CACHE_SIZE", os.environ.get("EDGEPIPE_CACHE_SIZE")),
-        (f"{root / FILE}: cache_size", settings.get("cache_size")),
+        ("cache_size", settings.get("cache_size")),
     ):
         if text:
             try:
                 return parse_size(text)
             except ValueError as error:
                 message, _, hint = str(error).partition(": ")
-                raise ConfigError(f"{name}: {message}", hint) from None
+                where = place_of(root, name) if name in settings else None
+                raise ConfigError(Problem(f"{name}: {message}", hint, where)) from None
     return None
+
+
+def place_of(root: Path, name: str, table: str = "") -> Where:
+    """Where a setting stands in a project's ``edgepipe.toml``."""
+    try:
+        text = (root / FILE).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        text = ""
+    return tomlplaces.setting(root / FILE, text, name, table)
 
 
 def _cache(root: Path, settings: dict[str, Any]) -> Path:
@@ -117,7 +128,8 @@ def _inside(root: Path, name: str) -> Path:
     path = (root / name).resolve()
     if not path.is_relative_to(root.resolve()):
         message = f"plugins: '{name}' is outside the project"
-        raise ConfigError(message, f"plug-ins are folders below {root}")
+        hint = f"plug-ins are folders below {root}"
+        raise ConfigError(Problem(message, hint, place_of(root, "plugins")))
     return root / name
 
 
@@ -126,13 +138,13 @@ def _read(path: Path) -> dict[str, Any]:
         body = path.read_bytes()
     except FileNotFoundError:
         return {}
-    where = Where(str(path), 1, 1)
+    text = body.decode(errors="replace")
     try:
         settings = tomllib.loads(body.decode())
     except ValueError as error:
-        hint = "see https://toml.io for the format"
-        raise ConfigError(Problem(f"this is not TOML: {error}", hint, where)) from None
+        raise tomlplaces.syntax_error(path, text, error) from None
     for name, value in settings.items():
+        where = tomlplaces.setting(path, text, name)
         if name not in _SETTINGS:
             hint = did_you_mean(name, _SETTINGS, "settings")
             raise ConfigError(Problem(f"unknown setting '{name}'", hint, where))

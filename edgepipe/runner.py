@@ -286,6 +286,16 @@ class Runner:
         self.stopping = self.stopping or not self.options.keep_going
         error = f"{problem.message}\n{problem.hint}" if problem.hint else problem.message
         log = self.logs / log_name(name)
-        kind = self.graph.nodes[name].kind.name
-        result = NodeResult(name, kind, "failed", seconds, error=error, log=f"logs/{log.name}")
+        node, decision = self.graph.nodes[name], self.decisions[name]
+        result = NodeResult(
+            name,
+            node.kind.name,
+            "failed",
+            seconds,
+            reason=decision.reason,
+            params=decision.resolved.for_key,
+            inputs={port: str(source) for port, source in node.inputs.items()},
+            error=error,
+            log=f"logs/{log.name}",
+        )
         self.ledger.fail(result, str(log) if log.exists() else "")

@@ -81,8 +81,7 @@ class RunStore:
             self._fetcher = Fetcher(self.remote, self.store)
 
     def _say(self, damage: Damage) -> None:
-        kept = f"; it is kept in {damage.where}" if damage.where else ""
-        self.warn(damage.what + kept)
+        self.warn(damage.said)
 
     def look_up(
         self, nodes: Sequence[tuple[GraphNode, Mapping[str, str]]], fresh: frozenset[str]

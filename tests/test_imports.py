@@ -70,7 +70,7 @@ LAYERS = [
     {"spec", "stage", "kinds", "fingerprint", "filestate", "events", "results", "gates"}
     | {"explain", "lastkeys"},
     {"context"},
-    {"yamltree", "units", "parameters", "locations", "artifact"},
+    {"yamltree", "tomlplaces", "units", "parameters", "locations", "artifact"},
     {"plainmodel", "usercode", "modulestate"},
     {"digest", "errors", "masking", "holding", "noop", "replacing", "signing"},
 ]

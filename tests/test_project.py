@@ -72,6 +72,24 @@ def test_wrong_settings(tmp_path: Path, text: str, message: str) -> None:
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('cache = "x"\ncahce = "x"', "2:1"),
+        ("\ncache = 3", "2:1"),
+        ('# so\n  plugins = ["../outside"]', "2:3"),
+        ('cache = "x"\ncache_size = "3 XB"', "2:1"),
+        ('plugins = ["p"]\ncache = "a\n', "2:11"),
+    ],
+)
+def test_a_wrong_setting_is_shown_where_it_stands(tmp_path: Path, text: str, place: str) -> None:
+    path = tmp_path / "edgepipe.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        find(tmp_path)
+    assert caught.value.render().startswith(f"{path}:{place}: error: ")
+
+
 def test_settings_that_are_no_text(tmp_path: Path) -> None:
     (tmp_path / "edgepipe.toml").write_bytes(b'cache = "\xff"')
     with pytest.raises(ConfigError, match="not TOML"):

@@ -147,6 +147,14 @@ def test_wrong_arguments(project: Folder, arguments: list[str], message: str) ->
     assert message in done.err
 
 
+def test_ls_says_what_a_kill_left(project: Folder) -> None:
+    (project.path / ".edgepipe/runs/killed-1/logs").mkdir(parents=True)
+    said = "without a result, since they go on or were killed: killed-1"
+    assert project.edgepipe("runs", "ls").out.splitlines()[1:] == [said]
+    run(project, 5)
+    assert project.edgepipe("runs", "ls").out.splitlines()[2:] == [said]
+
+
 def test_unfinished_runs_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "killed" / "logs").mkdir(parents=True)
     (tmp_path / "done").mkdir()

@@ -20,7 +20,7 @@ VERBS = {
     "schema": "the JSON schema of pipelines, for editors",
     "show": "a run's results as tables or JSON",
     "export": "copy a node's output into a folder",
-    "cache": "what the cache holds: ls, du, gc, verify, export, import, pin, unpin",
+    "cache": "what the cache holds: ls, du, gc, verify, export, import, pin, unpin, push, pull",
     "runs": "the project's runs: ls, show, diff, rm",
     "init": "start a project in a folder",
     "env": "lock, build, list and remove the environments that stages run in",
@@ -28,7 +28,7 @@ VERBS = {
 }
 
 EXIT_CODES = """\
-exit codes: 0 done, 1 a stage failed, 2 the configuration is wrong, 3 a gate failed,
+exit codes: 0 done, 1 a stage or an action failed, 2 the configuration is wrong, 3 a gate failed,
 4 plan --check found work to do, 5 cache verify found damage, 130 interrupted"""
 
 

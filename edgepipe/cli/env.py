@@ -133,7 +133,9 @@ def _lock(options: argparse.Namespace, project: Project, known: Environments) ->
             }
         )
         if not options.json:
-            print(f"locked {environment.name}: {len(lock.packages)} packages in {lock.path}")
+            count = len(lock.packages)
+            said = f"{count} package{'s' * (count != 1)}"
+            print(f"locked {environment.name}: {said} in {lock.path}")
     if options.json:
         print_json(made)
     return 0
@@ -212,7 +214,10 @@ def _remove(options: argparse.Namespace, project: Project, known: Environments) 
         found = {digest: path for digest, path in there.items() if digest.startswith(name)}
         if len(found) != 1:
             message = f"no environment '{name}' is built"
-            hint = did_you_mean(name, [*known.paths, *there], "environments")
+            others = [other for other in (*known.paths, *there) if other != name]
+            hint = did_you_mean(name, others, "environments")
+            if name in known.paths:
+                hint = "there is nothing to remove: edgepipe env list shows what is built"
             raise ConfigError(f"'{name}' is the beginning of several" if found else message, hint)
         removed |= found
     for folder in removed.values():

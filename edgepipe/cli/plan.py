@@ -15,7 +15,6 @@ from edgepipe.cli._common import (
     print_json,
 )
 from edgepipe.errors import ConfigError
-from edgepipe.planner import Decision
 from edgepipe.units import seconds
 
 WORK_TO_DO = 4
@@ -42,7 +41,8 @@ def main(options: argparse.Namespace) -> int:
     remote = open_remote(compiled.project)
     decisions = compiled.planner.plan(ask=remote.records if remote else None)
     compiled.planner.files.save()
-    warnings = [*remote.warnings] if remote else []
+    warnings = [damage.said for damage in compiled.planner.store.damages]
+    warnings += remote.warnings if remote else []
     try:
         compiled.planner.need_environments(decisions)
     except ConfigError as error:
@@ -51,7 +51,7 @@ def main(options: argparse.Namespace) -> int:
         {
             "node": decision.node.name,
             "kind": decision.node.kind.name,
-            "status": _status(decision),
+            "status": decision.status,
             "reason": decision.reason,
             "seconds": decision.previous.seconds if decision.previous else None,
             "changes": [change.as_json() for change in decision.changes],
@@ -76,12 +76,6 @@ def main(options: argparse.Namespace) -> int:
         for warning in warnings:
             print(f"note: {warning}")
     return WORK_TO_DO if options.check and to_run else 0
-
-
-def _status(decision: Decision) -> str:
-    if decision.record is None:
-        return "runs"
-    return "remote" if decision.remote else "cached"
 
 
 def _expected(compiled: Compiled, to_run: list[dict[str, Any]], jobs: int | None) -> dict[str, Any]:

@@ -42,19 +42,26 @@ def main(options: argparse.Namespace) -> int:
 
 def _list(options: argparse.Namespace, folder: Path) -> int:
     rows = [_row(folder / name) for name in reversed(runs.listed(folder))]
+    unfinished = runs.unfinished(folder)
     if options.json:
-        print_json({"runs": rows, "unfinished": runs.unfinished(folder)})
+        print_json({"runs": rows, "unfinished": unfinished})
         return 0
-    if not rows:
+    if rows:
+        _print(rows)
+    else:
         print(f"no run is recorded in {folder}")
-        return 0
+    if unfinished:
+        print(f"without a result, since they go on or were killed: {', '.join(unfinished)}")
+    return 0
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
     width = max(len(row["id"]) for row in rows)
     print(f"{'run':<{width}}  {'status':<11}  {'took':>10}  {'ran':>5}  {'cached':>6}  failed")
     for row in rows:
         took = seconds(row["seconds"]) if row["seconds"] is not None else ""
         counts = f"{row['ran']:>5}  {row['cached']:>6}  {row['failed'] or ''}"
         print(f"{row['id']:<{width}}  {row['status']:<11}  {took:>10}  {counts}".rstrip())
-    return 0
 
 
 def _row(folder: Path) -> dict[str, Any]:

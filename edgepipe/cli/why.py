@@ -9,7 +9,13 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from edgepipe.cli._common import add_json, add_pipeline, compile_pipeline, print_json
+from edgepipe.cli._common import (
+    add_json,
+    add_pipeline,
+    compile_pipeline,
+    open_remote,
+    print_json,
+)
 from edgepipe.errors import ConfigError, did_you_mean
 from edgepipe.units import seconds
 
@@ -31,7 +37,9 @@ def main(options: argparse.Namespace) -> int:
     """Run the verb."""
     compiled = compile_pipeline(options)
     planner = compiled.planner
-    decisions = {decision.node.name: decision for decision in planner.plan()}
+    remote = open_remote(compiled.project)
+    planned = planner.plan(ask=remote.records if remote else None)
+    decisions = {decision.node.name: decision for decision in planned}
     planner.files.save()
     wanted = options.node
     names = [name for name in decisions if wanted in {name, name.partition("[")[0]}]
@@ -39,10 +47,14 @@ def main(options: argparse.Namespace) -> int:
         hint = did_you_mean(wanted, decisions, "nodes")
         raise ConfigError(f"there is no node '{wanted}'", hint)
     answers = [answer(name, decisions, planner) for name in names]
+    warnings = [damage.said for damage in planner.store.damages]
+    warnings += remote.warnings if remote else []
     if options.json:
-        print_json({"pipeline": compiled.graph.name, "nodes": answers})
+        print_json({"pipeline": compiled.graph.name, "nodes": answers, "warnings": warnings})
     else:
         print("\n\n".join("\n".join(_lines(found)) for found in answers))
+        for warning in warnings:
+            print(f"note: {warning}")
     return 0
 
 
@@ -53,7 +65,7 @@ def answer(name: str, decisions: Mapping[str, Decision], planner: Planner) -> di
     return {
         "node": name,
         "kind": decision.node.kind.name,
-        "status": "cached" if decision.record else "runs",
+        "status": decision.status,
         "reason": decision.reason,
         "changes": [change.as_json() for change in decision.changes],
         "because": [
@@ -95,7 +107,8 @@ def roots(name: str, decisions: Mapping[str, Decision]) -> list[str]:
 
 
 def _lines(found: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{found['node']} ({found['kind']}) {'is cached' if not found['reason'] else 'runs'}"
+    said = {"cached": "is cached", "remote": "is in the remote", "runs": "runs"}[found["status"]]
+    yield f"{found['node']} ({found['kind']}) {said}"
     if found["status"] == "runs":
         yield from _why(found)
     yield ""

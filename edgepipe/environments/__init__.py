@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from edgepipe import tomlplaces
 from edgepipe.digest import digest_value
 from edgepipe.environments.lockfile import Lock, normal, platform, read_lock
 from edgepipe.errors import ConfigError, Problem, Where, did_you_mean
@@ -29,6 +30,7 @@ MARKER = "edgepipe-env.json"
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _PYTHON = re.compile(r"3\.\d+(\.\d+)?")
+_OLDEST_MINOR = 11
 _LISTS = ("requirements", "without")
 _SETTINGS = {
     "python": "a text, like '3.11'",
@@ -174,7 +176,7 @@ def read(path: Path, *, with_lock: bool = True) -> Environment:
     text = ""
 
     def wrong(message: str, hint: str, setting: str = "") -> ConfigError:
-        return ConfigError(Problem(message, hint, _line(path, text, setting)))
+        return ConfigError(Problem(message, hint, tomlplaces.setting(path, text, setting)))
 
     try:
         text = path.read_text(encoding="utf-8")
@@ -183,7 +185,7 @@ def read(path: Path, *, with_lock: bool = True) -> Environment:
         reason = (error.strerror or str(error)).lower()
         raise ConfigError(f"{path} cannot be read: {reason}") from None
     except ValueError as error:
-        raise wrong(f"this is not TOML: {error}", "see https://toml.io for the format") from None
+        raise tomlplaces.syntax_error(path, text, error) from None
     if not _NAME.fullmatch(path.stem):
         raise wrong(f"'{path.stem}' is not a name", "letters, digits, '_' and '-'")
     for name, value in settings.items():
@@ -199,6 +201,10 @@ def read(path: Path, *, with_lock: bool = True) -> Environment:
     python = settings.get("python", "")
     if not _PYTHON.fullmatch(python):
         raise wrong("'python' must be a version of Python 3", "like '3.11'", "python")
+    if int(python.split(".")[1]) < _OLDEST_MINOR:
+        raise wrong(
+            f"stages do not run in Python {python}", f"3.{_OLDEST_MINOR} is the oldest", "python"
+        )
     if not settings.get("requirements"):
         raise wrong("'requirements' is missing", "like ['torch==2.13.0']")
     lock_path = path.with_suffix(".lock")
@@ -211,12 +217,3 @@ def read(path: Path, *, with_lock: bool = True) -> Environment:
         description=settings.get("description", ""),
         lock=read_lock(lock_path) if with_lock and lock_path.is_file() else None,
     )
-
-
-def _line(path: Path, text: str, setting: str) -> Where:
-    """Where a setting stands; the file's first line where it does not."""
-    found = re.search(rf"^{re.escape(setting)}\b.*", text, re.MULTILINE) if setting else None
-    if found is None:
-        return Where(str(path), 1, 1)
-    line = text.count("\n", 0, found.start()) + 1
-    return Where(str(path), line, 1, found[0], len(setting))

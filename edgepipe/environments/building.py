@@ -57,7 +57,8 @@ def sync(environment: Environment, home: Path, tell: Tell, python: Path | None =
             return _existing(folder)
         _remove(folder)
         assert environment.lock is not None
-        tell(f"building {environment.name}: {len(environment.lock.packages)} packages")
+        count = len(environment.lock.packages)
+        tell(f"building {environment.name}: {count} package{'s' * (count != 1)}")
         began = time.monotonic()
         try:
             make_venv(found, folder)

@@ -37,8 +37,9 @@ class Remote:
         self._puller = Puller(self._link)
         self._pusher = Pusher(self._link)
         if settings.require_signed and signer is None:
-            reason = "its records have to be signed, and no key is set ($EDGEPIPE_SIGNING_KEY)"
-            self._link.reads.open(reason)
+            file = f", nor is there {settings.key_file}" if settings.key_file else ""
+            missing = f"no key is set ($EDGEPIPE_SIGNING_KEY{file})"
+            self._link.reads.open(f"its records have to be signed, and {missing}")
 
     @classmethod
     def open(cls, project: Project) -> Remote | None:

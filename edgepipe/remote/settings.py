@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from edgepipe.errors import ConfigError, Problem, Where, did_you_mean
-from edgepipe.project import FILE, Project
+from edgepipe.errors import ConfigError, Problem, did_you_mean
+from edgepipe.project import Project, place_of
 
 VARIABLE = "EDGEPIPE_REMOTE"
 TIMEOUT = 10.0
@@ -57,7 +57,7 @@ def read(project: Project) -> Settings | None:
         ConfigError: a setting is unknown or wrong, or a package that it needs is missing.
     """
     table = project.remote
-    _check(table, project.root / FILE)
+    _check(table, project.root)
     url = os.environ.get(VARIABLE, table.get("url", "")).strip()
     if not url:
         return None
@@ -85,10 +85,10 @@ def read(project: Project) -> Settings | None:
     return settings
 
 
-def _check(table: Mapping[str, Any], path: Path) -> None:
-    where = Where(str(path), 1, 1)
+def _check(table: Mapping[str, Any], root: Path) -> None:
     problems = []
     for name, value in table.items():
+        where = place_of(root, name, "remote")
         if name not in _SETTINGS:
             hint = did_you_mean(name, _SETTINGS, "settings")
             problems.append(Problem(f"unknown setting 'remote.{name}'", hint, where))

@@ -79,6 +79,11 @@ class Damage:
     where: str
     """Where a person finds it now; empty if it could not be moved."""
 
+    @property
+    def said(self) -> str:
+        """What a person is told of it."""
+        return self.what + (f"; it is kept in {self.where}" if self.where else "")
+
 
 def pack_tree(files: Iterable[File]) -> bytes:
     """A tree's canonical bytes."""

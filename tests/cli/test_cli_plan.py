@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 from projects import Folder
+from storing import flip, objects
 
 TEXT = (
     "edgepipe: 1\nname: p\nstages:\n  a: {uses: numbers, with: {count: 3}}\n"
@@ -86,6 +90,33 @@ def test_why_of_a_node_that_is_not_there(ran: Folder) -> None:
     assert done.code == 2
     assert "there is no node 'bb'" in done.err
     assert "did you mean 'b'" in done.err
+
+
+@pytest.mark.parametrize("verb", ["plan", "why"])
+def test_what_was_found_damaged_is_said(ran: Folder, verb: str) -> None:
+    damaged = next(p for p in objects(ran.cache) if p.read_bytes() == b"[0.0, 1.0, 2.0]")
+    words = ("plan", "p.yaml") if verb == "plan" else ("why", "p.yaml", "a")
+    flip(damaged, 5)
+    told = ran.edgepipe(*words).out
+    assert "its result is no longer in the cache" in told
+    note = told.splitlines()[-1]
+    assert note.startswith("note: the object ")
+    assert "holds other bytes than it did" in note
+    assert f"it is kept in {ran.cache / 'quarantine'}" in note
+    assert ran.edgepipe("run", "p.yaml").code == 0
+    flip(damaged, 5)
+    assert len(ran.edgepipe(*words, "--json").json["warnings"]) == 1
+
+
+def test_why_asks_the_team_s_store_as_plan_does(
+    ran: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEPIPE_REMOTE", str(tmp_path / "team"))
+    assert ran.edgepipe("cache", "push", "p.yaml").code == 0
+    shutil.rmtree(ran.cache)
+    assert ran.edgepipe("why", "p.yaml", "b").out.startswith("b (double) is in the remote\n")
+    found = ran.edgepipe("why", "p.yaml", "b", "--json").json["nodes"][0]
+    assert (found["status"], found["reason"]) == ("remote", "")
 
 
 def test_plan_checks(ran: Folder) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from mini_pipeline import export
 from projects import Folder
 
@@ -35,6 +36,32 @@ def test_a_plugin_is_found_checked_cached_and_run_again_after_an_edit(project: F
     helper.write_text(helper.read_text().replace("json.dumps(value)", "json.dumps([*value])"))
     # All that reach the helper run again.
     assert project.edgepipe("plan", "p.yaml", "--json").json["runs"] == 2
+
+
+@pytest.mark.parametrize(
+    ("contract", "said", "hint"),
+    [
+        ('inputs = {"x": "Metrics"}', "the input 'x' as 'Metrics'", "optional() of one"),
+        ('outputs = {"x": dict}', "the output 'x' as <class 'dict'>", "a class of artifact"),
+        ('metrics = {"x": "count"}', "the metric 'x' as 'count'", "Metric(UNIT, MEANING)"),
+        ('metrics = {"x": Metric("ms", "late")}', "the metric 'x' as", "units: fraction, s, bytes"),
+    ],
+)
+def test_a_plugin_with_a_port_or_metric_that_is_none(
+    project: Folder, contract: str, said: str, hint: str
+) -> None:
+    project.write(
+        "plugins/wrong.py",
+        "from edgepipe.stage import Metric, Metrics, Stage\n\n\nclass Wrong(Stage):\n"
+        f'    """Declares what is none."""\n\n    outputs = {{"r": Metrics}}\n    {contract}\n\n'
+        '    def run(self, ctx):\n        ctx.save("r", {"x": 1})\n',
+    )
+    project.write("p.yaml", "edgepipe: 1\nname: p\nstages:\n  w: {uses: wrong}\n")
+    done = project.edgepipe("run", "p.yaml")
+    assert done.code == 2
+    assert "plugins/wrong.py:1:1: error: the stage 'wrong' declares " + said in done.err
+    assert hint in done.err
+    assert "Traceback" not in done.err
 
 
 def test_the_users_files_and_code_are_inputs(project: Folder) -> None:

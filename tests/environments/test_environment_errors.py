@@ -137,6 +137,15 @@ def test_something_left_out_that_nothing_requires(tiny: Folder) -> None:
     assert "names tinydpe" in done.err
 
 
+@pytest.mark.parametrize("python", ["3.9", "3.10.4"])
+def test_a_python_that_stages_do_not_run_in(tiny: Folder, python: str) -> None:
+    tiny.write("configs/envs/tiny.toml", f'python = "{python}"\nrequirements = ["tinylib"]\n')
+    done = tiny.edgepipe("env", "lock", "tiny")
+    assert done.code == 2
+    assert f"tiny.toml:1:1: error: stages do not run in Python {python}" in done.err
+    assert "3.11 is the oldest" in done.err
+
+
 def test_an_interpreter_that_is_not_here(tiny: Folder, golden: Golden) -> None:
     tiny.write("configs/envs/tiny.toml", 'python = "3.99"\nrequirements = ["tinylib"]\n')
     say(tiny.edgepipe("env", "lock", "tiny"), "no_interpreter", tiny, golden)

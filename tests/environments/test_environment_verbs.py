@@ -26,6 +26,8 @@ def test_rm_takes_a_digest_and_says_what_there_is(tiny: Folder) -> None:
     assert built(tiny) == []
     wrong = tiny.edgepipe("env", "rm", "tiny")
     assert "no environment 'tiny' is built" in wrong.err
+    assert "there is nothing to remove" in wrong.err
+    assert "did you mean" not in wrong.err
 
 
 def test_those_of_other_projects_are_listed_too(tiny: Folder) -> None:

@@ -42,6 +42,14 @@ def test_wrong_settings(tmp_path: Path, table: str, message: str, hint: str) -> 
     assert hint in problem.hint
 
 
+def test_a_wrong_setting_of_a_remote_is_shown_where_it_stands(tmp_path: Path) -> None:
+    path = tmp_path / "edgepipe.toml"
+    path.write_text("cache = 'ulr'\n\n[remote]\nurl = 'x'\nulr = 'x'\n")
+    with pytest.raises(ConfigError) as caught:
+        Remote.open(find(tmp_path))
+    assert caught.value.render().startswith(f"{path}:5:1: error: unknown setting 'remote.ulr'")
+
+
 def test_a_remote_that_is_no_table(tmp_path: Path) -> None:
     (tmp_path / "edgepipe.toml").write_text("remote = 's3://bucket'\n")
     with pytest.raises(ConfigError, match="'remote' must be a table"):
@@ -105,4 +113,5 @@ def test_without_the_key_a_signed_remote_is_not_used(
     one.offer(result(mine, "b"), mine)
     assert one.flush(5) == 1
     assert "its records have to be signed, and no key is set" in one.warnings[0]
+    assert ("nor is there" in one.warnings[0]) is ("signing_key_file" in settings)
     assert list(remote(tmp_path / "project", "../shared").keys()) == [record.key]

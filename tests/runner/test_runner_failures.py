@@ -33,7 +33,10 @@ def test_a_failure_skips_what_depends_on_it_and_nothing_else(run: Run) -> None:
         "y": "ran",
     }
     assert ran.outcome.status == "failed"
-    assert ran.outcome.nodes["b"].error == "it broke\nmend it"
+    failed = ran.outcome.nodes["b"]
+    assert failed.error == "it broke\nmend it"
+    assert (failed.reason, failed.params["factor"]) == ("never run", 2.0)
+    assert failed.inputs == {"values": "a.values"}
     assert ran.outcome.nodes["c"].reason == "b failed"
     assert ran.outcome.nodes["d"].reason == "c skipped"
     assert [gate.passed for gate in ran.outcome.gates] == [False, True]

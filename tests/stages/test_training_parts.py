@@ -250,7 +250,7 @@ def test_a_network_that_runs_with_channels_last_gets_it(data: Dataset) -> None:
     assert image.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize(("channels", "safe"), [(8, True), (7, False), (4, False)])
+@pytest.mark.parametrize(("channels", "safe"), [(16, True), (15, False), (8, False), (4, False)])
 def test_a_convolution_that_onednn_overruns_is_kept_out_of_channels_last(
     data: Dataset, channels: int, safe: bool
 ) -> None:

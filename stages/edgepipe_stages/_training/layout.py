@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from edgepipe.stage import StageError
 from edgepipe_stages import Interface
 
+_WIDEST_REGISTER = 16
+"""Numbers of float32; the same everywhere, so that the layout does not depend on the machine."""
+
 
 @torch.no_grad()
 def choose_layout(module: nn.Module, interface: Interface) -> torch.memory_format:
@@ -51,11 +54,13 @@ def _arrange_weights(module: nn.Module, layout: torch.memory_format) -> None:
 def _overruns(module: nn.Module) -> bool:
     """Whether the gradient of a convolution would be written past its end, in channels last.
 
-    oneDNN does that on AVX2 for strided kernels of one pixel and fewer than 8 channels, seen with
-    torch 2.13: the process aborts, now or later.
+    oneDNN does that for strided kernels of one pixel and fewer channels than a register holds (8
+    with AVX2, 16 with AVX-512), seen with torch 2.13: the process aborts, now or later.
     """
     return any(
-        part.kernel_size == (1, 1) and max(part.stride) > 1 and part.in_channels // part.groups < 8
+        part.kernel_size == (1, 1)
+        and max(part.stride) > 1
+        and part.in_channels // part.groups < _WIDEST_REGISTER
         for part in module.modules()
         if isinstance(part, nn.Conv2d)
     )
