@@ -161,5 +161,20 @@ class Running:
 
     def _clear(self, name: str, *, done: bool = False) -> None:
         place = self._places.pop(name)
-        place.clear(done=done)
+        place.clear(forget=done or self._astray(place))
         self._room.give_back(name)
+
+    def _astray(self, place: Workplace) -> bool:
+        """Whether checkpoints may be of other files than those that the key knows: they would
+        be gone on with once these are back.
+        """
+        if not place.scratch.is_dir():
+            return False
+        try:
+            return bool(
+                edits.changed(self._planner, place.decision)
+                or edits.perhaps_read(self._planner, place.decision)
+                or place.spoiled()
+            )
+        except EdgepipeError:
+            return True
