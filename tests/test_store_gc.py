@@ -299,6 +299,18 @@ def test_scratch_folders_stay_as_long_as_they_can_be_gone_on_with(store: Store) 
     lock.release()
 
 
+def test_nothing_is_cleared_where_a_scratch_folder_that_became_a_link_leads(
+    store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "big.partial").touch()
+    (store.root / "scratch").mkdir(parents=True)
+    (store.root / "scratch" / key_of("a")).symlink_to(tmp_path / "mine")
+    store.clean()
+    assert (tmp_path / "mine" / "big.partial").exists()
+    assert list((store.root / "scratch").iterdir()) == []
+
+
 def test_old_roots_do_not_pile_up(store: Store, tmp_path: Path) -> None:
     for number in range(30):
         run(store, tmp_path, f"r{number:02}", key_of(number))
