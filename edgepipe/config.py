@@ -157,6 +157,9 @@ def _override(root: Node, text: str) -> list[Problem]:
     place = Node(None, source, 0, 0, max(1, len(dotted)))
     if not equals:
         return [Problem(f"'{text}' has no '='", "write --set PATH=VALUE", place.where)]
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        # How Python passes on bytes of the command line that are no UTF-8.
+        return [Problem("--set of what is not UTF-8 text", "write it as UTF-8", place.where)]
     path = dotted.strip().split(".")
     stages = root.value.get("stages")
     nodes = stages.value if stages is not None and isinstance(stages.value, dict) else {}

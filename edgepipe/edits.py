@@ -40,18 +40,28 @@ def changed(planner: Planner, decision: Decision) -> list[str]:
 
 def perhaps_read(planner: Planner, decision: Decision) -> list[str]:
     """Files that a node's code may read and that were written, or came or went, since it was
-    decided on. That code reads them is a guess on the safe side.
+    decided on; and files of its code that were written and hold again what they held. That it
+    read them in between is a guess on the safe side.
     """
+    found = _put_back(planner, decision)
     before = _data(planner, decision, decision.resolved, planner.fingerprints)
-    if before is None:
-        return []
-    found = planner.fingerprints.rewritten(before)
-    if planner.fingerprints.modules.relisted():
-        fresh = planner.new_fingerprints()
-        now = _data(planner, decision, planner.resolve(decision.node, fresh), fresh)
-        found |= before ^ (now or frozenset())
+    if before is not None:
+        found |= planner.fingerprints.rewritten(before)
+        if planner.fingerprints.modules.relisted():
+            fresh = planner.new_fingerprints()
+            now = _data(planner, decision, planner.resolve(decision.node, fresh), fresh)
+            found |= before ^ (now or frozenset())
     root = planner.project.root
     return sorted(str(p.relative_to(root)) if p.is_relative_to(root) else str(p) for p in found)
+
+
+def _put_back(planner: Planner, decision: Decision) -> set[Path]:
+    paths = planner.fingerprints.put_back()
+    if not paths:
+        return set()
+    code = planner.reach(decision.node, decision.resolved, planner.fingerprints).code
+    files = {name.partition(":")[0] for name in code}
+    return {Path(path) for path in paths if any(path.endswith(f"/{file}") for file in files)}
 
 
 def _data(

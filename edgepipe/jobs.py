@@ -62,10 +62,14 @@ class Workplace:
             for file in self.store.changed(tree, self.input(port))
         ]
 
-    def clear(self, *, done: bool = False) -> None:
-        """Remove the staging folder, and the checkpoints of a node that is done; free the key."""
+    def clear(self, *, forget: bool) -> None:
+        """Remove the staging folder; free the key.
+
+        Args:
+            forget: whether nobody goes on from the checkpoints.
+        """
         self.store.discard(self.staging)
-        if done and self.scratch.is_dir():
+        if forget and self.scratch.is_dir():
             shutil.rmtree(self.scratch, ignore_errors=True)
         self.lock.release()
 

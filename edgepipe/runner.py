@@ -268,7 +268,12 @@ class Runner:
             self.queues.must_run(twin)
         if ended.record is not None:
             self._settle(ended.decision, ended.record, ran=True)
-        elif ended.problem is not None and ended.attempt <= node.retries and not self.stopping:
+        elif (
+            ended.problem is not None
+            and ended.attempt <= node.retries
+            and not ended.vain
+            and not self.stopping
+        ):
             self.tell(NodeRetried(node.name, ended.attempt, node.retries, ended.problem.message))
             self.queues.must_run(node.name)
         elif ended.problem is not None:

@@ -29,6 +29,8 @@ class Ended:
     seconds: float
     record: Record | None = None
     problem: Problem | None = None
+    vain: bool = False
+    """To try again would end the same: what was decided on is not there any more."""
 
     @property
     def key(self) -> str:
@@ -137,7 +139,8 @@ class Running:
         try:
             if changed := edits.changed(self._planner, decision):
                 message = f"the files of {', '.join(changed)} changed while the node read them"
-                raise StageError(message, "run again: the result would be of neither")
+                hint = "run again: the result would be of neither"
+                return self._broke(node.name, Problem(message, hint), vain=True)
             if spoiled := place.spoiled():
                 message = f"the node wrote to its input {', '.join(spoiled[:3])}"
                 raise StageError(message, "inputs are read-only: copy what run() changes")
@@ -154,12 +157,27 @@ class Running:
             self._tell(NodeLog(node.name, text, warning=True))
         return Ended(decision, place.attempt, place.seconds, record=record)
 
-    def _broke(self, name: str, problem: Problem) -> Ended:
+    def _broke(self, name: str, problem: Problem, *, vain: bool = False) -> Ended:
         place = self._places[name]
         self._clear(name)
-        return Ended(place.decision, place.attempt, place.seconds, problem=problem)
+        return Ended(place.decision, place.attempt, place.seconds, problem=problem, vain=vain)
 
     def _clear(self, name: str, *, done: bool = False) -> None:
         place = self._places.pop(name)
-        place.clear(done=done)
+        place.clear(forget=done or self._astray(place))
         self._room.give_back(name)
+
+    def _astray(self, place: Workplace) -> bool:
+        """Whether checkpoints may be of other files than those that the key knows: they would
+        be gone on with once these are back.
+        """
+        if not place.scratch.is_dir():
+            return False
+        try:
+            return bool(
+                edits.changed(self._planner, place.decision)
+                or edits.perhaps_read(self._planner, place.decision)
+                or place.spoiled()
+            )
+        except EdgepipeError:
+            return True

@@ -100,7 +100,7 @@ class RunStore:
                 for node, inputs in nodes[first : first + _TOGETHER]:
                     decision = self._decide(node, inputs, fresh)
                     if decision.record is not None:
-                        self.root.add(decision.record.key)
+                        self._hold(decision.record)
                     decisions.append(decision)
         if self._fetcher is None:
             return decisions
@@ -170,8 +170,11 @@ class RunStore:
         with self.store.using():
             record = self.store.record(key)
             if record is not None:
-                self.root.add(key)
+                self._hold(record)
         return record
+
+    def _hold(self, record: Record) -> None:
+        self.root.add(record.key, *(output.tree for output in record.outputs.values()))
 
     def publish(
         self,
@@ -194,7 +197,7 @@ class RunStore:
             decision = replace(decision, key=Key(nonce, decision.key.made_of))
         with self.store.using():
             record = publish(self.store, decision, outputs, facts)
-            self.root.add(record.key)
+            self._hold(record)
         now = time.monotonic()
         if max(record.seconds, now - self._synced) > _SYNC_SECONDS:
             self.store.sync()

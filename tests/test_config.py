@@ -176,6 +176,13 @@ def test_set(project: Folder, text: str, path: tuple[str, ...], value: object) -
     assert type(found) is type(value)
 
 
+def test_set_of_bytes_that_are_no_utf_8(project: Folder) -> None:
+    path = project.write("p.yaml", "edgepipe: 1\nname: p\nstages: {a: {uses: numbers}}\n")
+    for override in ("name=\udcff", "\udcff=3"):
+        problems = load(path, [override]).problems
+        assert [p.message for p in problems] == ["--set of what is not UTF-8 text"]
+
+
 def test_set_changes_only_what_it_names(project: Folder) -> None:
     # b is an alias of a.
     found = plain(project, BASE, "a.with.count=5")["stages"]

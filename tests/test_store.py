@@ -201,6 +201,22 @@ def test_a_tree_cannot_write_outside_its_folder(store: Store, tmp_path: Path, na
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_folder_that_became_a_link_takes_nothing_from_where_it_leads(
+    store: Store, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "a").write_text("mine", encoding="utf-8")
+    out = store.staging("out") / "out"
+    out.rmdir()
+    out.symlink_to(mine)
+    with pytest.raises(StoreError, match="out is a link"):
+        store.put_tree(out)
+    store.discard(out.parent)
+    assert (mine / "a").read_text(encoding="utf-8") == "mine"
+    assert not (store.root / "objects").exists()
+
+
 @pytest.mark.parametrize("kind", ["link", "broken link", "folder link", "fifo"])
 def test_an_output_is_made_of_regular_files(store: Store, kind: str) -> None:
     folder = store.staging()

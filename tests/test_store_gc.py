@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from storing import (
 
 from edgepipe.digest import canonical
 from edgepipe.errors import ConfigError
-from edgepipe.store import Store
+from edgepipe.store import Store, files
 from edgepipe.store.collect import collect, evict
 from edgepipe.store.roots import all_roots, drop_old, pin, pins, unpin
 
@@ -131,6 +132,20 @@ def test_a_live_run_holds_from_its_first_key_on(store: Store, tmp_path: Path) ->
     assert there(store) == set()
 
 
+@pytest.mark.parametrize("max_size", [None, 0])
+def test_a_run_holds_what_it_found_though_its_record_was_made_anew(
+    store: Store, tmp_path: Path, max_size: int | None
+) -> None:
+    old = publish(store, "a", body(1))
+    run(store, tmp_path, "r1", old.key, old.outputs["port0"].tree)
+    new = publish(store, "a", body(2))
+    publish(store, "b", body(3))
+    assert len(collect(store, max_size=max_size).records) == 1
+    assert contents(store, old) == [body(1)]
+    assert contents(store, new) == [body(2)]
+    assert len(objects(store.root)) == 4
+
+
 @pytest.mark.parametrize("body_", [b"", b"{", b"[1]\n", b"\xff\n", b'{"run": 3}\nnokey\n'])
 def test_a_root_that_cannot_be_read_holds_nothing(store: Store, body_: bytes) -> None:
     publish(store, "a", body(1))
@@ -177,6 +192,21 @@ def test_a_size_cap_takes_the_least_recently_used_and_only_as_many_as_needed(
     assert held is not None
     assert there(store) == {key_of(0)}
     assert held.kept > 5_000
+
+
+def test_an_eviction_beside_another_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        publish(store, number, body(number))
+    listed = files.shards
+
+    def shards(table: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        for name, entry in listed(table):
+            Path(entry.path).unlink()
+            yield name, entry
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "shards", shards)
+        assert evict(store, 100) is None
 
 
 def test_objects_that_no_record_needs_go_before_any_record(store: Store) -> None:
@@ -267,6 +297,18 @@ def test_scratch_folders_stay_as_long_as_they_can_be_gone_on_with(store: Store) 
         key_of("killed"),
     }
     lock.release()
+
+
+def test_nothing_is_cleared_where_a_scratch_folder_that_became_a_link_leads(
+    store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "big.partial").touch()
+    (store.root / "scratch").mkdir(parents=True)
+    (store.root / "scratch" / key_of("a")).symlink_to(tmp_path / "mine")
+    store.clean()
+    assert (tmp_path / "mine" / "big.partial").exists()
+    assert list((store.root / "scratch").iterdir()) == []
 
 
 def test_old_roots_do_not_pile_up(store: Store, tmp_path: Path) -> None:

@@ -47,7 +47,14 @@ def usage() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        return _main(sys.argv[1:] if arguments is None else list(arguments))
+    except KeyboardInterrupt:
+        # ^C while modules are imported, or while a verb's errors are told.
+        return 130
+
+
+def _main(arguments: list[str]) -> int:
     if sys.stdout is None:
         # Its file was closed by who started the command: what is printed is for nobody.
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  pathlib takes 3 ms

@@ -76,5 +76,6 @@ def hold(compiled: Compiled, result: RunResult) -> str:
     from edgepipe.store.roots import hold_again
 
     keys = [node.key for node in result.nodes]
+    keys += [output.digest for node in result.nodes for output in node.outputs.values()]
     root, name = compiled.project.root, compiled.graph.name
     return hold_again(compiled.planner.store, result.id, root, name, keys)

@@ -84,7 +84,7 @@ def main(options: argparse.Namespace) -> int:
             compiled.project.runs,
             compiled.graph.name,
             keys,
-            lambda result: _shows(result, options, compiled.graph),
+            lambda result: _shows(result, options, compiled.graph, decisions),
         )
     if found is None:
         folder, result, records = _run(options, compiled, decisions, fresh, remote)
@@ -109,17 +109,22 @@ def main(options: argparse.Namespace) -> int:
     return EXIT[result.status]
 
 
-def _shows(result: RunResult, options: argparse.Namespace, graph: Any) -> bool:
+def _shows(
+    result: RunResult, options: argparse.Namespace, graph: Any, decisions: list[Any]
+) -> bool:
     """Whether an earlier run of the same keys shows what this one would."""
+    # What is not deterministic may have been made anew under its key, by another run.
+    made = {d.node.name: {p: o.tree for p, o in d.record.outputs.items()} for d in decisions}
     gates = [gate.text for gate, _ in graph.gates]
     inputs = {
         name: {p: str(s) for p, s in node.inputs.items()} for name, node in graph.nodes.items()
     }
+    shown = {n.name: (n.inputs, {p: o.digest for p, o in n.outputs.items()}) for n in result.nodes}
     return (
         result.file == str(options.pipeline)
         and result.seed == graph.seed
         and [gate.text for gate in result.gates] == gates
-        and all(node.inputs == inputs[node.name] for node in result.nodes)
+        and shown == {name: (inputs[name], made[name]) for name in shown}
     )
 
 

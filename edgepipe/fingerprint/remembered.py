@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepipe.digest import digest_bytes
+from edgepipe.errors import ConfigError
 from edgepipe.filestate import FileState
 from edgepipe.fingerprint import Fingerprints
 from edgepipe.fingerprint.unit import Unit, read_unit
@@ -30,12 +31,25 @@ class RememberingFingerprints(Fingerprints):
         self._files = files
         self.states: dict[str, State] = {}
         """Each file of code as it was when it was read."""
+        self._contents: dict[str, str] = {}
+        """The digests of their bytes then."""
         self._data_states: dict[Path, State | None] = {}
         """The same of files that code may read."""
 
     def edited(self) -> list[str]:
         """Files of code that are not as they were when they were read."""
         return [path for path, state in self.states.items() if state_of(path) != state]
+
+    def put_back(self) -> list[str]:
+        """Files of code that were written since they were read, and hold the same bytes: what they
+        held in between, nobody knows.
+        """
+        found = []
+        for path in self.edited():
+            with contextlib.suppress(ConfigError):
+                if self._files.digest(Path(path)) == self._contents.get(path):
+                    found.append(path)
+        return found
 
     def _read(self, path: Path, package: tuple[str, ...]) -> Unit:
         def find(path: Path) -> Any:
@@ -45,6 +59,8 @@ class RememberingFingerprints(Fingerprints):
         state = state_of(str(path))
         if state is not None:
             self.states[str(path)] = state
+            with contextlib.suppress(ConfigError):
+                self._contents[str(path)] = self._files.digest(path)
         # The package decides what relative imports mean.
         what = f"unit {_reader()} {'.'.join(package)}"
         for _ in range(2):

@@ -79,9 +79,11 @@ def collect(
             for digest, entry in files.shards(f"{root}/objects")
         }
         items, useless = _items(store)
-        going = _chosen(items, holding, sizes, max_size)
+        # A tree that a run used, and that its key's record does not name any more.
+        needed = {d for tree in holding & sizes.keys() for d in _objects_of(store, tree)}
+        going = _chosen(items, holding, sizes, max_size, needed)
         gone = {item.key for item in going}
-        needed = {d for item in items if item.key not in gone for d in item.objects}
+        needed.update(d for item in items if item.key not in gone for d in item.objects)
         result.records = [*useless, *(item.key for item in going)]
         result.kept_records = len(items) - len(going)
         result.held = sum(item.key in holding for item in items)
@@ -113,7 +115,8 @@ def evict(store: Store, max_size: int) -> Collected | None:
     """
     table = f"{os.fspath(store.root)}/objects"
     with explained(store.root):
-        size = sum(entry.stat(follow_symlinks=False).st_size for _, entry in files.shards(table))
+        # Nobody is kept away: what another run's eviction removes meanwhile has no size.
+        size = sum(files.size_of(entry.path) for _, entry in files.shards(table))
     return collect(store, max_size=max_size) if size > max_size else None
 
 
@@ -147,13 +150,18 @@ def _objects_of(store: Store, tree: str) -> frozenset[str]:
 
 
 def _chosen(
-    items: list[_Item], holding: set[str], sizes: dict[str, int], max_size: int | None
+    items: list[_Item],
+    holding: set[str],
+    sizes: dict[str, int],
+    max_size: int | None,
+    needed: set[str],
 ) -> list[_Item]:
-    """The records that go, the least recently used first."""
+    """The records that go, the least recently used first; the objects that are needed stay."""
     free = sorted((i for i in items if i.key not in holding), key=lambda i: (i.used, i.key))
     if max_size is None:
         return free
     users = Counter(digest for item in items for digest in item.objects)
+    users.update(needed)
     total = sum(sizes.get(digest, 0) for digest in users)
     going: list[_Item] = []
     for item in free:

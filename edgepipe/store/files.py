@@ -48,8 +48,11 @@ def walk(folder: str) -> list[tuple[str, str]]:
     """All regular files below a folder as (posix path in it, path), sorted.
 
     Raises:
-        StoreError: a link or a special file is among them.
+        StoreError: the folder is a link, or a link or a special file is among them.
     """
+    if os.path.islink(folder):
+        hint = "the files that it leads to are not the stage's to give: write a copy of them"
+        raise StoreError(f"{os.path.basename(folder)} is a link", hint)
     found: list[tuple[str, str]] = []
     folders = [("", folder)]
     while folders:

@@ -57,6 +57,9 @@ def clean_scratch(
 
 
 def _useless(store: Store, key: str, path: str, older_than: float | None) -> list[str]:
+    if os.path.islink(path):
+        # What lies where a stage let it lead is not ours to clear.
+        return [path]
     entries = _names(path)
     done = store.has_record(key)
     age = time.time() - max((os.lstat(f"{path}/{name}").st_mtime for name in entries), default=0.0)

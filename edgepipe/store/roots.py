@@ -25,7 +25,9 @@ KEEP_RUNS = 5
 
 
 class RunRoot:
-    """The keys that a run uses. It holds them while it lives, and as one of the last runs."""
+    """What a run uses: keys, and the trees that it found under them, since another run may put
+    other outputs under the same key. It holds them while it lives, and as one of the last runs.
+    """
 
     def __init__(self, store: Store, handle: int, path: str = "") -> None:
         self.path = path
@@ -58,8 +60,8 @@ class RunRoot:
         return cls(store, handle, path)
 
     def add(self, *keys: str) -> None:
-        """Hold the records of these keys; called within `Store.using`, together with the look-up
-        or the publication. Raises StoreError where the disk is full.
+        """Hold the records of these keys, or trees by their digests; called within `Store.using`,
+        together with the look-up or the publication. Raises StoreError where the disk is full.
         """
         new = [key for key in dict.fromkeys(keys) if key not in self._keys]
         if new and self._handle >= 0:
@@ -75,7 +77,7 @@ class RunRoot:
 
 
 def hold_again(store: Store, run_id: str, project: Path, pipeline: str, keys: Iterable[str]) -> str:
-    """Hold what a run used that is the answer to another one; the path of its root.
+    """Hold what a run used, keys and trees, that is the answer to another one; its root's path.
 
     Its own may be gone: dropped by a gc that kept the records, in another cache, or of the place
     that the project was moved from.
@@ -108,6 +110,7 @@ class Root:
     started: float
     live: bool
     keys: frozenset[str]
+    """Of records, and the digests of trees."""
 
     @property
     def gone(self) -> bool:

@@ -91,3 +91,23 @@ def test_a_cache_that_is_no_folder_is_said(mini: Folder, tmp_path: Path, verb: l
         assert done.code == 2
         assert done.err.startswith(f"error: the cache {tmp_path / name} is {what}\n")
         assert "EDGEPIPE_CACHE" in done.err
+
+
+@pytest.mark.parametrize("module", ["edgepipe.cli._common", "edgepipe.cli.plan"])
+def test_an_interrupt_while_modules_are_imported_shows_no_traceback(
+    mini: Folder, module: str
+) -> None:
+    program = f"""
+import sys
+class Interrupts:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupts())
+from edgepipe.cli import main
+sys.exit(main(["plan", "mini.yaml"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=mini.path, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")

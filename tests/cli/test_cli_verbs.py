@@ -67,6 +67,24 @@ def test_fresh(mini: Folder) -> None:
     assert mini.edgepipe("run", "mini.yaml", "--fresh", "tripel").code == 2
 
 
+def test_a_result_that_another_pipeline_made_anew_is_the_one_that_is_shown(mini: Folder) -> None:
+    text = "edgepipe: 1\nname: NAME\nstages:\n  numbers: {uses: numbers}\n"
+    text += "  nap: {uses: measure, in: {values: numbers}}\n"
+    for name in ("mini", "other"):
+        mini.write(f"{name}.yaml", text.replace("NAME", name))
+    naps = [
+        mini.edgepipe("run", *arguments, "--json").json["nodes"][1]
+        for arguments in (
+            ("mini.yaml",),
+            ("other.yaml", "--fresh", "nap"),
+            ("mini.yaml",),
+        )
+    ]
+    assert [nap["status"] for nap in naps] == ["ran", "ran", "cached"]
+    assert naps[2]["metrics"] == naps[1]["metrics"] != naps[0]["metrics"]
+    assert naps[2]["outputs"] == naps[1]["outputs"]
+
+
 def test_a_gate_that_fails_exits_with_3(mini: Folder) -> None:
     mini.write("mini.yaml", PIPELINE.replace("> 5", "> 5000"))
     done = mini.edgepipe("run", "mini.yaml")

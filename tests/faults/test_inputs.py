@@ -106,6 +106,38 @@ def test_a_comment_written_while_a_stage_runs_does_not_matter(reader: Folder) ->
     assert reader.edgepipe("plan", "p.yaml", "--check").code == 0
 
 
+def test_what_changed_while_a_stage_ran_is_not_tried_again_in_vain(reader: Folder) -> None:
+    reader.write(
+        "p.yaml",
+        "edgepipe: 1\nname: p\nstages:\n"
+        "  r: {uses: reader, retries: 2, with: {path: number.txt, seconds: 0.7}}\n",
+    )
+    process = reader.start("run", "p.yaml")
+    started(reader)
+    reader.write("number.txt", "30")
+    process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert reader.trace() == ["r"]
+    assert result(reader) == "[60]"
+
+
+def test_code_that_was_edited_and_put_back_while_a_stage_runs_gives_nothing_that_is_kept(
+    reader: Folder,
+) -> None:
+    pipeline(reader, 1.0)
+    process = reader.start("run", "p.yaml", "--json")
+    started(reader)
+    reader.write("plugins/_double.py", HELPER.replace("2", "3"))
+    reader.write("plugins/_double.py", HELPER)
+    reader.write("plugins/double.py", (reader.path / "plugins/double.py").read_text())
+    err = process.communicate(timeout=30)[1].decode()
+    assert process.returncode == 0
+    assert "plugins/_double.py changed while it ran" in err
+    assert reader.edgepipe("plan", "p.yaml", "--check").code == 4
+    assert result(reader) == "[20]"
+    assert reader.edgepipe("plan", "p.yaml", "--check").code == 0
+
+
 def put_back(path: Path, text: str) -> None:
     """An edit of the same size that leaves the time of writing as it was."""
     before = path.stat()

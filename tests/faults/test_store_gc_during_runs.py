@@ -42,3 +42,21 @@ def test_gc_again_and_again_while_two_runs_go_on(project: Folder) -> None:
     assert all(found["records"] == [] for found in collected)
     assert wrong_names(project.cache) == []
     assert broken_records(project.cache) == []
+
+
+def test_what_an_earlier_run_used_stays_though_it_was_made_anew(project: Folder) -> None:
+    project.write(
+        "p.yaml",
+        "edgepipe: 1\nname: p\nstages:\n  numbers: {uses: numbers}\n"
+        "  nap: {uses: measure, in: {values: numbers}}\n",
+    )
+    runs = [
+        project.edgepipe("run", "p.yaml", *more, "--json").json
+        for more in ((), ("--fresh", "nap"), ("--fresh", "nap"))
+    ]
+    assert project.edgepipe("cache", "gc").code == 0
+    for run in runs:
+        done = project.edgepipe("export", "nap.report", run["id"], "--run", run["id"])
+        assert done.code == 0, done.err
+        shown = (project.path / run["id"] / "metrics.json").read_text(encoding="utf-8")
+        assert str(run["nodes"][1]["metrics"]["latency"]) in shown
