@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgepipe import manifests
-from edgepipe.errors import StoreError
+from edgepipe.errors import Problem, StoreError
 from edgepipe.graph import GraphNode
 from edgepipe.planner import Decision
 from edgepipe.results import NodeResult, OutputResult
@@ -95,6 +95,29 @@ def result_of(store: Store, decision: Decision, record: Record, log: str) -> Nod
         metrics=record.metrics,
         units={name: units.get(name, "number") for name in record.metrics},
         details=_details(store, node, record),
+        log=log,
+    )
+
+
+def failure_of(decision: Decision, problem: Problem, seconds: float, log: str) -> NodeResult:
+    """A failed node's part of the run's results.
+
+    Args:
+        decision: of the node.
+        problem: why it failed.
+        seconds: how long it took.
+        log: where its log is, relative to the run's folder.
+    """
+    node = decision.node
+    return NodeResult(
+        name=node.name,
+        kind=node.kind.name,
+        status="failed",
+        seconds=seconds,
+        reason=decision.reason,
+        params=decision.resolved.for_key,
+        inputs={port: str(source) for port, source in node.inputs.items()},
+        error=f"{problem.message}\n{problem.hint}" if problem.hint else problem.message,
         log=log,
     )
 

@@ -16,9 +16,8 @@ from edgepipe.jobs import check_gpus, log_name
 from edgepipe.ledger import Ledger, Outcome
 from edgepipe.machine import Machine
 from edgepipe.planner import Decision, Planner
-from edgepipe.publishing import result_of
+from edgepipe.publishing import failure_of, result_of
 from edgepipe.queues import Queues
-from edgepipe.results import NodeResult
 from edgepipe.running import Ended, Running
 from edgepipe.runstore import RunStore
 from edgepipe.store import Lock, Record
@@ -289,18 +288,6 @@ class Runner:
 
     def _fail(self, name: str, problem: Problem, seconds: float = 0.0) -> None:
         self.stopping = self.stopping or not self.options.keep_going
-        error = f"{problem.message}\n{problem.hint}" if problem.hint else problem.message
         log = self.logs / log_name(name)
-        node, decision = self.graph.nodes[name], self.decisions[name]
-        result = NodeResult(
-            name,
-            node.kind.name,
-            "failed",
-            seconds,
-            reason=decision.reason,
-            params=decision.resolved.for_key,
-            inputs={port: str(source) for port, source in node.inputs.items()},
-            error=error,
-            log=f"logs/{log.name}",
-        )
+        result = failure_of(self.decisions[name], problem, seconds, f"logs/{log.name}")
         self.ledger.fail(result, str(log) if log.exists() else "")
