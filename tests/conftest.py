@@ -56,8 +56,8 @@ def golden(request: pytest.FixtureRequest) -> Golden:
     return compare
 
 
-@pytest.fixture
-def fresh_imports() -> Iterator[None]:
+@pytest.fixture(autouse=True)
+def _fresh_imports() -> Iterator[None]:
     """Plug-ins that a test imports into its own process are forgotten afterwards."""
     modules, path = set(sys.modules), list(sys.path)
     yield
@@ -73,7 +73,7 @@ def _is_plugin(name: str) -> bool:
 
 
 @pytest.fixture
-def compiled(project: Folder, fresh_imports: None) -> Compile:
+def compiled(project: Folder) -> Compile:
     """Compile a pipeline's text in the project, as every verb does."""
 
     def compile_text(text: str, *overrides: str, until: str | None = None) -> Compiled:

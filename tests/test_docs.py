@@ -38,7 +38,8 @@ def test_adding_a_stage_works_as_contributing_says(tmp_path: Path) -> None:
         "stages/edgepipe_stages/data/subset.py",
         "tests/stages/test_data_subset.py",
     ]
-    shutil.copy(ROOT / "tests/stages/conftest.py", tmp_path / "tests/stages")
+    for name in ("stages/conftest.py", "stage_runs.py"):
+        shutil.copy(ROOT / "tests" / name, tmp_path / "tests/stages")
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path / 'stages'}{os.pathsep}{ROOT}"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/stages"]
     done = subprocess.run(

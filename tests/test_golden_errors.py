@@ -33,7 +33,6 @@ def neutral(text: str, project: Path) -> str:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.usefixtures("fresh_imports")
 def test_error(
     name: str, project: Folder, golden: Golden, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -118,7 +118,7 @@ def test_a_kind_that_is_there_twice(tmp_path: Path) -> None:
     assert "the kind 'data.digits' is there twice" in caught.value.problems[0].message
 
 
-def test_a_stage_may_have_helpers_beside_it(tmp_path: Path, fresh_imports: None) -> None:
+def test_a_stage_may_have_helpers_beside_it(tmp_path: Path) -> None:
     text = STAGE + "\n\nclass _Base(Stage):\n    '''Hidden.'''\n"
     (tmp_path / "withbase.py").write_text(text)
     assert Kinds([tmp_path]).get("withbase").stage.__name__ == "One"

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from projects import Folder
 
@@ -49,7 +50,6 @@ def test_every_kind_has_its_parameters_and_ports(schema: dict[str, Any]) -> None
 
 
 def test_it_is_a_schema_and_takes_the_projects_own_pipelines(schema: dict[str, Any]) -> None:
-    jsonschema = pytest.importorskip("jsonschema")
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
     for path in PIPELINES:

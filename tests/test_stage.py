@@ -131,7 +131,7 @@ def test_an_output_without_files_is_none(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def user(tmp_path: Path, context: Any, fresh_imports: None) -> Any:
+def user(tmp_path: Path, context: Any) -> Any:
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "code.py").write_text(
         "from beside import number\n\n\nclass Net:\n    number = number\n"

@@ -21,7 +21,7 @@ Run = Callable[..., Messages]
 
 
 @pytest.fixture
-def run(project: Folder, fresh_imports: None) -> Iterator[Run]:
+def run(project: Folder) -> Iterator[Run]:
     read, write = os.pipe()
     channel = worker._Channel(write)
 
