@@ -80,3 +80,8 @@ def _scaled(value: float, prefixes: tuple[tuple[str, float], ...]) -> str:
     shown = abs(rounded / factor)
     digits = 0 if whole else 2 - (shown >= 10) - (shown >= 100)
     return f"{scaled:.{digits}f} {name}".rstrip()
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 record``, ``2 records``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

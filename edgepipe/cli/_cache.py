@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgepipe.cli._common import print_json
 from edgepipe.errors import ConfigError
-from edgepipe.units import show
+from edgepipe.units import plural, show
 
 if TYPE_CHECKING:
     from edgepipe.project import Project
@@ -36,11 +36,6 @@ def opened(options: argparse.Namespace) -> tuple[Store, Project]:
 def size(value: float) -> str:
     """Bytes, as a person reads them."""
     return show(value, "bytes")
-
-
-def plural(count: int, noun: str) -> str:
-    """``1 record``, ``2 records``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def listing(options: argparse.Namespace) -> int:

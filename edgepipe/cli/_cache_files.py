@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 
 from edgepipe import runs
-from edgepipe.cli._cache import opened, plural, size
+from edgepipe.cli._cache import opened, size
 from edgepipe.cli._common import print_json
 from edgepipe.errors import ConfigError, did_you_mean
 from edgepipe.store import Store
+from edgepipe.units import plural
 
 _SHORT = 8
 """Digits of a key that are enough to name it."""

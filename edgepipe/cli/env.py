@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgepipe.cli._common import add_json, print_json
 from edgepipe.errors import ConfigError, did_you_mean
+from edgepipe.units import plural
 
 if TYPE_CHECKING:
     from edgepipe.environments import Environment, Environments
@@ -133,8 +134,7 @@ def _lock(options: argparse.Namespace, project: Project, known: Environments) ->
             }
         )
         if not options.json:
-            count = len(lock.packages)
-            said = f"{count} package{'s' * (count != 1)}"
+            said = plural(len(lock.packages), "package")
             print(f"locked {environment.name}: {said} in {lock.path}")
     if options.json:
         print_json(made)

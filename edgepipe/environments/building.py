@@ -22,6 +22,7 @@ from pathlib import Path
 from edgepipe.environments import MARKER, Environment, marker
 from edgepipe.environments.pip import interpreter, make_venv, pip_install
 from edgepipe.errors import ConfigError, EdgepipeError
+from edgepipe.units import plural
 
 Tell = Callable[[str], None]
 """Takes a line that says what is going on: these things take minutes."""
@@ -57,8 +58,7 @@ def sync(environment: Environment, home: Path, tell: Tell, python: Path | None =
             return _existing(folder)
         _remove(folder)
         assert environment.lock is not None
-        count = len(environment.lock.packages)
-        tell(f"building {environment.name}: {count} package{'s' * (count != 1)}")
+        tell(f"building {environment.name}: {plural(len(environment.lock.packages), 'package')}")
         began = time.monotonic()
         try:
             make_venv(found, folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 from projects import Folder
@@ -12,6 +13,7 @@ FINDER = '''\
 """finder: adds up what lies beside it."""
 
 import time
+from pathlib import Path
 from pathlib import Path
 
 from _values import Numbers, trace
@@ -122,3 +124,14 @@ def test_a_stage_that_writes_beside_itself_is_no_failure(finder: Folder) -> None
         done = finder.edgepipe("run", "p.yaml")
         assert done.code == 0, done.err
         assert f"plugins/made.table {DOUBTFUL}" in done.out
+
+
+def test_what_may_be_of_neither_state_is_not_given_to_the_team(
+    finder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    team = tmp_path / "team"
+    monkeypatch.setenv("EDGEPIPE_REMOTE", str(team))
+    pipeline(finder, 1.5)
+    assert DOUBTFUL in run_and_edit(finder, "written")
+    # The node after it was made of what is known.
+    assert len([path for path in (team / "records").rglob("*") if path.is_file()]) == 1
