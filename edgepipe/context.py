@@ -12,6 +12,7 @@ from typing import Any
 from edgepipe.artifact import Artifact
 from edgepipe.errors import StageError
 from edgepipe.usercode import import_user_object
+from edgepipe.watch import Watch, changed_while_read
 
 Report = Callable[[str, dict[str, Any]], None]
 """Where a context sends what happens: the event's name and its data."""
@@ -35,13 +36,29 @@ class Context:
     input_paths: Mapping[str, Path]
     """Of the connected inputs."""
     output_paths: Mapping[str, Path]
+    watch: Watch = field(default_factory=lambda: Watch({}), repr=False)
+    """The files that the stage may read."""
+    spare_path: Path | None = None
     report: Report = field(default=lambda name, data: None, repr=False)
 
     @property
     def scratch(self) -> Path:
-        """A folder that survives a kill: checkpoints go here. Emptied when the node is done."""
-        self.scratch_path.mkdir(parents=True, exist_ok=True)
-        return self.scratch_path
+        """A folder that survives a kill: checkpoints go here. Emptied when the node is done.
+
+        Ask for it again whenever you write into it. Where the stage's code was edited, so that
+        what it made may be of other code than the key says, it is a folder that nobody goes on
+        from.
+
+        Raises:
+            StageError: files that a parameter names were edited while the stage ran.
+        """
+        if edited := self.watch.edited():
+            raise StageError(*changed_while_read(edited))
+        path = self.scratch_path
+        if self.spare_path is not None and self.watch.doubtful():
+            path = self.spare_path
+        path.mkdir(parents=True, exist_ok=True)
+        return path
 
     def input(self, port: str) -> Any:
         """The value of an input, loaded; None for an optional one that is not connected."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from edgepipe import explain
 from edgepipe.fingerprint.remembered import RememberingFingerprints
 from edgepipe.fingerprint.unit import DATA
 from edgepipe.planner import Decision, Planner
 from edgepipe.sources import Resolved
+from edgepipe.watch import names_stamp
 
 
 def changed(planner: Planner, decision: Decision) -> list[str]:
@@ -55,13 +57,29 @@ def perhaps_read(planner: Planner, decision: Decision) -> list[str]:
     return sorted(str(p.relative_to(root)) if p.is_relative_to(root) else str(p) for p in found)
 
 
+def watched(planner: Planner, decision: Decision) -> dict[str, Any]:
+    """What a running node is to watch, for `edgepipe.watch.Watch`."""
+    resolved, fingerprints = decision.resolved, planner.fingerprints
+    reached = planner.reach(decision.node, resolved, fingerprints)
+    code, files = (reached.files, reached.data)
+    if reached.rereads:
+        code, files = frozenset(), code | files
+    listed = fingerprints.modules.listed() if reached.seeks else ()
+    stamps = resolved.stamps.items()
+    return {
+        "data": {name: [str(p), s] for p, (name, s) in zip(resolved.paths, stamps, strict=True)},
+        "code": fingerprints.stamps(code),
+        "files": fingerprints.stamps(files),
+        "folders": {str(folder): names_stamp(names) for folder, names in listed},
+    }
+
+
 def _put_back(planner: Planner, decision: Decision) -> set[Path]:
     paths = planner.fingerprints.put_back()
     if not paths:
         return set()
-    code = planner.reach(decision.node, decision.resolved, planner.fingerprints).code
-    files = {name.partition(":")[0] for name in code}
-    return {Path(path) for path in paths if any(path.endswith(f"/{file}") for file in files)}
+    reached = planner.reach(decision.node, decision.resolved, planner.fingerprints)
+    return set(reached.files.intersection(map(Path, paths)))
 
 
 def _data(

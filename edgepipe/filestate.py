@@ -11,7 +11,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from edgepipe.digest import digest_bytes, digest_file, digest_value
 from edgepipe.errors import ConfigError
 from edgepipe.replacing import replace
+from edgepipe.watch import tree_stamp, walk
 
 _VERSION = 2
 _RACY_NS = 50_000_000
@@ -32,7 +33,7 @@ class Seen:
     files: dict[str, str]
     """Digest of each file by posix path; of a file alone under ``.``."""
     stamp: str
-    """Changes whenever a file is written, even where its content ends as it was."""
+    """See `edgepipe.watch.tree_stamp`."""
 
 
 class FileState:
@@ -58,12 +59,14 @@ class FileState:
     def look(self, path: Path) -> Seen:
         """Read a folder's files, or a file. Raises ConfigError where it cannot be read."""
         files: dict[str, str] = {}
-        stamp: list[str] = []
         facts = self._load()
-        for name, place, info in _walk(str(path.absolute()), self.consulted):
+        try:
+            found = list(walk(str(path.absolute()), self.consulted))
+        except OSError as error:
+            _refuse(error)
+        for name, place, info in found:
             if info is None:
                 files[name] = ""
-                stamp.append(name)
                 continue
             state = [info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns]
             known = facts.get(f"digest:{place}")
@@ -72,9 +75,7 @@ class FileState:
                 self.consulted.add(place)
             else:
                 files[name] = self._find("digest", place, info, digest_file)
-            stamp.append(f"{name}\0{state[0]} {state[1]} {state[2]}")
-        text = "\0".join(stamp).encode("utf-8", "surrogateescape")
-        return Seen(files, digest_bytes("stamp", text))
+        return Seen(files, tree_stamp((name, info) for name, _, info in found))
 
     def fact(self, what: str, path: Path, find: Callable[[Path], Any]) -> Any:
         """What ``find(path)`` gives, plain data, remembered under ``what``."""
@@ -141,36 +142,6 @@ class FileState:
             self.damaged = True
             return {}
         return dict(json.loads(facts))
-
-
-def _walk(path: str, folders: set[str]) -> Iterator[tuple[str, str, os.stat_result | None]]:
-    """Each file below a folder: its name there, its path, its stat. An empty folder has none.
-
-    Links are followed, since a stage reads through them too; one that leads back up would never
-    end, and is left out.
-    """
-    try:
-        info = Path(path).stat()
-        if not stat.S_ISDIR(info.st_mode):
-            yield ".", path, info
-            return
-        waiting = [("", path, frozenset({(info.st_dev, info.st_ino)}))]
-        while waiting:
-            above, folder, parents = waiting.pop()
-            folders.add(folder)
-            with os.scandir(folder) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
-            if not entries:
-                yield above or "./", folder, None
-            for entry in entries:
-                name = f"{above}{entry.name}"
-                info = entry.stat()
-                if not stat.S_ISDIR(info.st_mode):
-                    yield name, entry.path, info
-                elif (identity := (info.st_dev, info.st_ino)) not in parents:
-                    waiting.append((f"{name}/", entry.path, parents | {identity}))
-    except OSError as error:
-        _refuse(error)
 
 
 def _refuse(error: OSError) -> NoReturn:

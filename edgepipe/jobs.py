@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from edgepipe import edits
 from edgepipe.errors import ConfigError, Problem
 from edgepipe.executor import Job
 from edgepipe.machine import Machine
@@ -127,6 +128,8 @@ def job_of(
         log=str(log),
         timeout=node.timeout,
         interpreter=planner.interpreter(node),
+        watched=edits.watched(planner, place.decision),
+        spare=str(place.staging / "scratch"),
     )
 
 

@@ -18,6 +18,7 @@ from edgepipe.planner import Decision, Planner
 from edgepipe.publishing import undeclared
 from edgepipe.runstore import RunStore
 from edgepipe.store import Lock, Record, explained
+from edgepipe.watch import changed_while_read
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,8 @@ class Running:
         elif message.name == "progress":
             self._tell(NodeProgress(name, data["done"], data["total"], data["numbers"]))
         elif message.name == "error":
-            return self._broke(name, Problem(data["message"], data["hint"]))
+            problem = Problem(data["message"], data["hint"])
+            return self._broke(name, problem, vain=self._changed(self._places[name]))
         elif message.name == "done":
             return self._publish(self._places[name], data)
         return None
@@ -138,9 +140,7 @@ class Running:
         decision, node = place.decision, place.decision.node
         try:
             if changed := edits.changed(self._planner, decision):
-                message = f"the files of {', '.join(changed)} changed while the node read them"
-                hint = "run again: the result would be of neither"
-                return self._broke(node.name, Problem(message, hint), vain=True)
+                return self._broke(node.name, Problem(*changed_while_read(changed)), vain=True)
             if spoiled := place.spoiled():
                 message = f"the node wrote to its input {', '.join(spoiled[:3])}"
                 raise StageError(message, "inputs are read-only: copy what run() changes")
@@ -174,10 +174,14 @@ class Running:
         if not place.scratch.is_dir():
             return False
         try:
-            return bool(
-                edits.changed(self._planner, place.decision)
-                or edits.perhaps_read(self._planner, place.decision)
-                or place.spoiled()
-            )
+            doubtful = edits.perhaps_read(self._planner, place.decision)
+            return bool(doubtful or self._changed(place) or place.spoiled())
+        except EdgepipeError:
+            return True
+
+    def _changed(self, place: Workplace) -> bool:
+        """Whether what the node was decided on is not there any more."""
+        try:
+            return bool(edits.changed(self._planner, place.decision))
         except EdgepipeError:
             return True

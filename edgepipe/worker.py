@@ -9,6 +9,7 @@ import json
 import os
 import queue
 import resource
+import shutil
 import signal
 import sys
 import threading
@@ -24,9 +25,14 @@ from edgepipe.executor import Job
 from edgepipe.isolation import Isolation
 from edgepipe.kinds import Kind
 from edgepipe.stage import Artifact, Context, ports_of
+from edgepipe.watch import Watch
 
 _PROGRESS_SECONDS = 0.1
 _IDLE_SECONDS = 0.02
+_ENDING_SECONDS = 30.0
+"""Checkpoints that cannot be judged within that time stay."""
+_contexts: list[Context] = []
+"""Of the stage that runs now."""
 
 
 class _Channel:
@@ -94,8 +100,21 @@ def _listen(commands: Any, jobs: queue.SimpleQueue[tuple[int, Job]]) -> None:
 
 
 def _end() -> None:
-    """Without a parent nobody can publish what is made here; children of the stage end too."""
-    os.killpg(0, signal.SIGKILL)
+    """Without a parent nobody can publish what is made here; children of the stage end too.
+
+    Nor does anybody else know that checkpoints are of files which were edited: they go first.
+    """
+    limit = threading.Timer(_ENDING_SECONDS, os.killpg, (0, signal.SIGKILL))
+    limit.daemon = True
+    try:
+        limit.start()
+        for context in _contexts:
+            if context.watch.edited() or context.watch.doubtful():
+                astray = Path(f"{context.scratch_path}.partial")
+                context.scratch_path.rename(astray)
+                shutil.rmtree(astray, ignore_errors=True)
+    finally:
+        os.killpg(0, signal.SIGKILL)
 
 
 def run(
@@ -160,9 +179,15 @@ def _run_stage(number: int, job: Job, channel: _Channel, loaded: Callable[[], No
         output_types=stage_class.outputs,
         input_paths={port: Path(path) for port, path in job.inputs.items()},
         output_paths=outputs,
+        watch=Watch(job.watched),
+        spare_path=Path(job.spare) if job.spare else None,
         report=report,
     )
-    stage.run(context)
+    _contexts.append(context)
+    try:
+        stage.run(context)
+    finally:
+        _contexts.remove(context)
     for port, type_ in stage_class.outputs.items():
         try:
             type_.check(outputs[port])

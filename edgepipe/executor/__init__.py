@@ -36,6 +36,10 @@ class Job:
     """Environment variables whose values are kept out of messages and of the log."""
     plugins: list[str] = field(default_factory=list)
     """The project's folders of plug-ins."""
+    watched: Mapping[str, Any] = field(default_factory=dict)
+    """The files that it may read; see `edgepipe.watch.Watch`."""
+    spare: str = ""
+    """A scratch folder that nobody goes on from; empty: the other one in any case."""
     gpus: str = ""
     """The GPUs that it may use, as ``0,1``: numbers among those that this process sees."""
 

@@ -33,10 +33,14 @@ class Reached:
     code: Code
     foreign: frozenset[str]
     """Top-level modules that its code imports from elsewhere, those of Python left out."""
+    files: frozenset[Path] = frozenset()
+    """Files of code that it loads, those of the engine left out."""
     data: frozenset[Path] = frozenset()
     """Files that are no code and that it may read."""
     seeks: bool = False
     """It may read files, also such as are not there yet."""
+    rereads: bool = False
+    """It may read files of code again that it has loaded, as their source or in new processes."""
 
 
 def together(*parts: Reached) -> Reached:
@@ -44,8 +48,10 @@ def together(*parts: Reached) -> Reached:
     return Reached(
         joined(*(part.code for part in parts)) if len(parts) > 1 else parts[0].code,
         frozenset().union(*(part.foreign for part in parts)),
+        frozenset().union(*(part.files for part in parts)),
         frozenset().union(*(part.data for part in parts)),
         any(part.seeks for part in parts),
+        any(part.rereads for part in parts),
     )
 
 
@@ -93,7 +99,12 @@ class Fingerprints:
                 self._linkers[folder] = Linker(self.modules, self._unit, folder)
             walk = Walk(self._linkers[folder], self._files_read, (path, root), name)
             self._reached[identity] = Reached(
-                walk.code(self._data), frozenset(walk.foreign), walk.data, walk.seeks
+                walk.code(self._data),
+                frozenset(walk.foreign),
+                walk.files,
+                walk.data,
+                walk.seeks,
+                walk.rereads,
             )
         return self._reached[identity]
 

@@ -11,6 +11,7 @@ from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES
 from pathlib import Path
 
 from edgepipe.locations import found_installed, is_installed, loose_root
+from edgepipe.watch import names_in
 
 Place = tuple[Path, Path]
 """A file, and the folder from which it is imported."""
@@ -126,7 +127,7 @@ class Modules:
             folders[:] = sorted(n for n in folders if not n.startswith((".", "__pycache__")))
             place = Path(here)
             self.searched.add(place)
-            self._listed.setdefault(place, (_written(place), _names(place)))
+            self._listed.setdefault(place, (_written(place), names_in(here)))
             yield from (place / name for name in sorted(names) if not name.endswith(".pyc"))
 
     def relisted(self) -> bool:
@@ -134,10 +135,14 @@ class Modules:
         for folder, (time, names) in self._listed.items():
             now = _written(folder)
             if now != time:
-                if _names(folder) != names:
+                if names_in(str(folder)) != names:
                     return True
                 self._listed[folder] = now, names
         return False
+
+    def listed(self) -> Iterator[tuple[Path, set[str]]]:
+        """Folders whose names were read, with the names."""
+        yield from ((folder, names) for folder, (_, names) in self._listed.items())
 
     def home(self, place: Place) -> Path:
         """The outermost folder of the project, or package of stages, that a file belongs to."""
@@ -199,15 +204,6 @@ class Modules:
                             name = place.name.partition(".")[0]
                             found.setdefault(name, {})[place.parent] = None
         return {name: list(folders) for name, folders in found.items()}
-
-
-def _names(folder: Path) -> set[str]:
-    """The names in a folder, less those that come with a run."""
-    try:
-        names = {path.name for path in folder.iterdir() if path.suffix != ".pyc"}
-    except OSError:
-        return set()
-    return names - {"__pycache__", ".edgepipe"}
 
 
 def _written(folder: Path) -> int:

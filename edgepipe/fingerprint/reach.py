@@ -82,6 +82,16 @@ class Walk:
         self._data |= links.data
 
     @property
+    def files(self) -> frozenset[Path]:
+        """The files of code that are loaded, without those of the engine."""
+        return frozenset(path for path in self._loaded if not in_engine(path))
+
+    @property
+    def rereads(self) -> bool:
+        """Whether it may read the source of what is loaded, or start programs."""
+        return any(unit.traits.sources or unit.traits.runs for unit in self._theirs())
+
+    @property
     def data(self) -> frozenset[Path]:
         """The files that are no code and that may be read."""
         return frozenset(self._data)

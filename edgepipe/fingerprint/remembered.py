@@ -16,6 +16,7 @@ from edgepipe.filestate import FileState
 from edgepipe.fingerprint import Fingerprints
 from edgepipe.fingerprint.unit import Unit, read_unit
 from edgepipe.usercode import drop_stale_bytecode
+from edgepipe.watch import Stamp, stamp_of
 
 State = tuple[int, int, int, int]
 """Inode, size, time of writing and of change of a file, in ns."""
@@ -33,8 +34,8 @@ class RememberingFingerprints(Fingerprints):
         """Each file of code as it was when it was read."""
         self._contents: dict[str, str] = {}
         """The digests of their bytes then."""
-        self._data_states: dict[Path, State | None] = {}
-        """The same of files that code may read."""
+        self._stamps: dict[Path, Stamp] = {}
+        """Files that code may read, as they were when they were read here."""
 
     def edited(self) -> list[str]:
         """Files of code that are not as they were when they were read."""
@@ -71,18 +72,20 @@ class RememberingFingerprints(Fingerprints):
 
     def rewritten(self, files: Iterable[Path]) -> set[Path]:
         """Those of some files that code may read which were written since they were read here."""
-        known = self._data_states
-        return {path for path in files if path in known and _stamp(path) != known[path]}
+        known = self._stamps
+        return {path for path in files if path in known and stamp_of(str(path)) != known[path]}
+
+    def stamps(self, files: Iterable[Path]) -> dict[str, Stamp]:
+        """How some files were when they were read here: of code, or such as code may read."""
+        found: dict[str, Stamp] = {}
+        for path in map(str, files):
+            state = self.states.get(path)
+            found[path] = list(state[:3]) if state else self._stamps.get(Path(path))
+        return found
 
     def _data(self, path: Path) -> str:
-        self._data_states.setdefault(path, _stamp(path))
+        self._stamps.setdefault(path, stamp_of(str(path)))
         return self._files.digest(path)
-
-
-def _stamp(path: Path) -> State | None:
-    """What writing changes; to link a file, or to set its rights, is no writing."""
-    state = state_of(str(path))
-    return state and (*state[:3], 0)
 
 
 def state_of(path: str) -> State | None:

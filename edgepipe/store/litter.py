@@ -57,8 +57,8 @@ def clean_scratch(
 
 
 def _useless(store: Store, key: str, path: str, older_than: float | None) -> list[str]:
-    if os.path.islink(path):
-        # What lies where a stage let it lead is not ours to clear.
+    if os.path.islink(path) or key.endswith(PARTIAL):
+        # What lies where a stage let it lead is not ours to clear; what a worker was removing is.
         return [path]
     entries = _names(path)
     done = store.has_record(key)

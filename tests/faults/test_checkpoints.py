@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import subprocess
 import time
 
 import pytest
-from projects import Folder
+from projects import Folder, alive
 
 SLOW = '''\
 """slow: reads a file, keeps that, and takes its time."""
@@ -48,11 +51,8 @@ def wait_for(project: Folder, event: str, count: int) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("edited", [True, False])
-@pytest.mark.parametrize("interrupted", [True, False])
-def test_checkpoints_of_an_edit_are_not_gone_on_with_once_it_is_taken_back(
-    project: Folder, edited: bool, interrupted: bool
-) -> None:
+def begin_slow(project: Folder) -> subprocess.Popen[bytes]:
+    """Start a run of `SLOW`, which waits before it reads."""
     slow = SLOW.replace('Path("go")', f"Path({str(project.path / 'go')!r})")
     project.write(
         "plugins/slow.py", slow.replace('Path("end")', f"Path({str(project.path / 'end')!r})")
@@ -61,6 +61,15 @@ def test_checkpoints_of_an_edit_are_not_gone_on_with_once_it_is_taken_back(
     project.write("n", "1")
     process = project.start("run", "p.yaml")
     wait_for(project, "start", 1)
+    return process
+
+
+@pytest.mark.parametrize("edited", [True, False])
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_checkpoints_of_an_edit_are_not_gone_on_with_once_it_is_taken_back(
+    project: Folder, edited: bool, interrupted: bool
+) -> None:
+    process = begin_slow(project)
     if edited:
         project.write("n", "2")
     project.write("go", "")
@@ -77,3 +86,149 @@ def test_checkpoints_of_an_edit_are_not_gone_on_with_once_it_is_taken_back(
     assert project.edgepipe("run", "p.yaml").code == 0
     assert project.edgepipe("export", "s", "out").code == 0
     assert (project.path / "out" / "numbers.json").read_text(encoding="utf-8") == "[1.0]"
+
+
+STEPS = '''\
+"""steps: imports a helper late, reads a file late, and keeps both for later, as trainings do."""
+
+import time
+from pathlib import Path
+
+from _values import Numbers, trace
+
+from edgepipe.stage import Context, Stage, UserPath
+
+HERE = Path(FOLDER)
+
+
+def wait(name: str) -> None:
+    while not (HERE / name).exists():
+        time.sleep(0.02)
+
+
+class Steps(Stage):
+    """Asks for its scratch folder at each checkpoint."""
+
+    outputs = {"values": Numbers}
+    seeded = False
+
+    path: UserPath
+
+    def run(self, ctx: Context) -> None:
+        known = ctx.scratch / "checkpoint"
+        trace(ctx, "start")
+        if known.exists():
+            value = float(known.read_text())
+        else:
+            wait("go")
+            import _late
+
+            value = float(self.path.read_text()) * _late.FACTOR
+            trace(ctx, "read")
+            wait("save")
+            (ctx.scratch / "checkpoint").write_text(str(value))
+        trace(ctx, "saved")
+        wait("end")
+        ctx.save("values", [value])
+'''
+LATE = "FACTOR = 10\n"
+
+
+def begin(project: Folder) -> subprocess.Popen[bytes]:
+    """Start a run; what is edited now is edited before it is read."""
+    project.write("plugins/steps.py", STEPS.replace("FOLDER", repr(str(project.path))))
+    project.write("plugins/_late.py", LATE)
+    project.write("p.yaml", "edgepipe: 1\nname: p\nstages: {s: {uses: steps, with: {path: n}}}\n")
+    project.write("n", "1")
+    process = project.start("run", "p.yaml")
+    wait_for(project, "start", 1)
+    return process
+
+
+def kill_all(project: Folder, process: subprocess.Popen[bytes]) -> None:
+    """At once, so that nobody can clear up."""
+    workers = {event["pid"] for event in project.events()}
+    for pid in (process.pid, *workers):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+    for pid in (*workers, process.pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.communicate(timeout=30)
+
+
+def result_of_the_next_run(project: Folder) -> str:
+    for name in ("go", "save", "end"):
+        project.write(name, "")
+    assert project.edgepipe("run", "p.yaml").code == 0
+    assert project.edgepipe("export", "s", "out").code == 0
+    return (project.path / "out" / "numbers.json").read_text(encoding="utf-8")
+
+
+def test_a_checkpoint_of_edited_data_is_not_written(project: Folder) -> None:
+    process = begin(project)
+    project.write("n", "2")
+    project.write("go", "")
+    project.write("save", "")
+    out = process.communicate(timeout=30)[0].decode()
+    assert process.returncode == 1
+    assert "the files of path changed while the node read them" in out
+    assert project.trace("saved") == []
+
+
+@pytest.mark.parametrize("edited", ["n", "plugins/_late.py"])
+@pytest.mark.parametrize("back", [False, True])
+def test_a_kill_of_all_processes_leaves_no_checkpoint_of_an_edit(
+    project: Folder, edited: str, back: bool
+) -> None:
+    process = begin(project)
+    before = (project.path / edited).read_text(encoding="utf-8")
+    project.write(edited, before.replace("1", "3"))
+    project.write("go", "")
+    wait_for(project, "read", 1)
+    if back:
+        project.write(edited, before)
+    project.write("save", "")
+    if edited == "n":
+        process.communicate(timeout=30)
+    else:
+        wait_for(project, "saved", 1)
+        kill_all(project, process)
+    project.write(edited, before)
+    assert result_of_the_next_run(project) == "[10.0]"
+
+
+def test_code_that_is_edited_after_it_was_loaded_costs_no_checkpoint(project: Folder) -> None:
+    process = begin(project)
+    project.write("plugins/steps.py", (project.path / "plugins/steps.py").read_text() + "# more\n")
+    project.write("go", "")
+    project.write("save", "")
+    wait_for(project, "saved", 1)
+    kill_all(project, process)
+    assert [p.name for p in (project.cache / "scratch").glob("*/*")] == ["checkpoint"]
+    # It does not wait for this when it goes on.
+    (project.path / "go").unlink()
+    project.write("end", "")
+    assert project.edgepipe("run", "p.yaml", timeout=30).code == 0
+
+
+@pytest.mark.parametrize("edited", [True, False])
+def test_a_worker_whose_tool_was_killed_drops_what_it_made_of_edited_data(
+    project: Folder, edited: bool
+) -> None:
+    process = begin_slow(project)
+    if edited:
+        project.write("n", "2")
+    project.write("go", "")
+    wait_for(project, "read", 1)
+    process.kill()
+    process.communicate(timeout=30)
+    (worker,) = {event["pid"] for event in project.events()}
+    deadline = time.monotonic() + 30
+    while alive(worker):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    kept = [path.name for path in (project.cache / "scratch").glob("*/*")]
+    assert kept == ([] if edited else ["checkpoint"])
+    project.write("n", "1")
+    assert result_of_the_next_run(project) == "[1.0]"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -52,22 +51,22 @@ def fit(
     """
     loss = loss or cross_entropy(settings.label_smoothing)
     loop = Loop(module, images, settings, loss, seed=ctx.seed, constraint=constraint)
-    path = ctx.scratch / f"{name}.checkpoint"
+    file = f"{name}.checkpoint"
     try:
-        if load_checkpoint(path, loop):
+        if load_checkpoint(ctx.scratch / file, loop):
             within = f", step {loop.done} of {loop.steps} of the next" if loop.within else ""
             ctx.log(f"{name}: goes on after epoch {loop.epoch}{within}")
     except ValueError as error:
         ctx.warn(f"{error}: {name} starts anew")
     with freed_memory_kept():
-        _run(ctx, loop, path, name)
+        _run(ctx, loop, Checkpoints(ctx, file, loop), name)
     loop.restore_best()
     module.eval()
     return loop.history
 
 
-def _run(ctx: Context, loop: Loop, path: Path, name: str) -> None:
-    progress, checkpoints = Progress(ctx, loop), Checkpoints(path, loop)
+def _run(ctx: Context, loop: Loop, checkpoints: Checkpoints, name: str) -> None:
+    progress = Progress(ctx, loop)
 
     def watch(seen: int, loss: float, accuracy: float) -> None:
         progress.step(seen, loss, accuracy)
@@ -92,8 +91,9 @@ def _epoch_line(loop: Loop) -> str:
 class Checkpoints:
     """Saves a loop's state now and then, in the middle of an epoch as well as at its end."""
 
-    def __init__(self, path: Path, loop: Loop) -> None:
-        self.path = path
+    def __init__(self, ctx: Context, file: str, loop: Loop) -> None:
+        self.ctx = ctx
+        self.file = file
         self.loop = loop
         self.next = time.monotonic() + CHECKPOINT_SECONDS
 
@@ -105,7 +105,8 @@ class Checkpoints:
     def save(self) -> None:
         """Save now; when the next one is due follows from what this one took."""
         begun = time.monotonic()
-        save_checkpoint(self.path, self.loop)
+        # Asked for each time: it tells whether what was trained with is still as it was.
+        save_checkpoint(self.ctx.scratch / self.file, self.loop)
         now = time.monotonic()
         self.next = now + max(CHECKPOINT_SECONDS, (now - begun) / CHECKPOINT_SHARE)
 

@@ -1,0 +1,70 @@
+"""What a running stage finds out about the files that its key knows."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from edgepipe.watch import Watch, names_in, names_stamp, stamp_of, tree_stamp, walk
+
+
+def data_of(path: Path) -> dict[str, object]:
+    return {
+        "data": {"with.path": [str(path), tree_stamp((n, i) for n, _, i in walk(str(path), set()))]}
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    inner = tmp_path / "data" / "inner"
+    inner.mkdir(parents=True)
+    (inner / "a").write_text("1")
+    return tmp_path / "data"
+
+
+def test_data_is_edited_when_it_is_written_comes_or_goes(folder: Path) -> None:
+    watch = Watch(data_of(folder))
+    assert watch.edited() == []
+    (folder / "b").write_text("")
+    assert watch.edited() == ["with.path"]
+    (folder / "b").unlink()
+    assert watch.edited() == []
+    (folder / "inner" / "a").write_text("1")
+    assert watch.edited() == ["with.path"]
+
+
+def test_data_that_is_gone_is_edited(folder: Path) -> None:
+    watch = Watch(data_of(folder / "inner" / "a"))
+    (folder / "inner" / "a").unlink()
+    assert watch.edited() == ["with.path"]
+
+
+def test_links_and_rights_are_no_edits(folder: Path) -> None:
+    watch = Watch(data_of(folder))
+    os.link(folder / "inner" / "a", folder.parent / "twin")
+    (folder / "inner" / "a").chmod(0o600)
+    assert watch.edited() == []
+
+
+def test_a_file_that_may_be_read_is_doubtful_once_it_is_written(folder: Path) -> None:
+    path = str(folder / "inner" / "a")
+    watch = Watch({"files": {path: stamp_of(path), "/nowhere/to/be/found": None}})
+    assert not watch.doubtful()
+    Path(path).write_text("1")
+    assert watch.doubtful()
+
+
+def test_a_name_that_comes_is_doubtful(folder: Path) -> None:
+    watch = Watch({"folders": {str(folder): names_stamp(names_in(str(folder)))}})
+    (folder / "__pycache__").mkdir()
+    (folder / "x.pyc").write_text("")
+    assert not watch.doubtful()
+    (folder / "x.json").write_text("")
+    assert watch.doubtful()
+
+
+def test_what_nobody_watches_is_beyond_doubt() -> None:
+    assert Watch({}).edited() == []
+    assert not Watch({}).doubtful()
