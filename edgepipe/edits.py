@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgepipe import explain
-from edgepipe.fingerprint.remembered import RememberingFingerprints
 from edgepipe.fingerprint.unit import DATA
 from edgepipe.planner import Decision, Planner
-from edgepipe.sources import Resolved
 from edgepipe.watch import names_stamp
 
 
-def changed(planner: Planner, decision: Decision) -> list[str]:
-    """What a node depends on and was written since it was decided on.
+@dataclass(frozen=True)
+class Edits:
+    """What was written since a node was decided on."""
 
-    A file that was written and then put back counts: the stage may have read it in between.
-
-    Returns:
-        Dotted parameters; ``its code (FILE:DEFINITION, …)`` for code.
+    changed: list[str]
+    """What it depends on: dotted parameters; ``its code (FILE:DEFINITION, …)`` for code. Data that
+    was written and then put back counts: the stage may have read it in between.
     """
+    doubtful: list[str]
+    """Files that its code may read and that were written, or came or went; and files of its code
+    that were written and hold again what they held. That it read them is a guess on the safe side.
+    """
+
+
+def since(planner: Planner, decision: Decision) -> Edits:
+    """What was written since a node was decided on. Raises ConfigError where a file is gone."""
     node, before = decision.node, decision.resolved
-    edited = bool(planner.fingerprints.edited())
+    edited = planner.fingerprints.edited()
     fingerprints = planner.new_fingerprints() if edited else planner.fingerprints
-    now = planner.resolve(node, fingerprints)
-    found = [
+    now = planner.resolve(node, fingerprints) if edited or before.contents else before
+    changed = [
         name
         for name, digest in before.contents.items()
         if now.contents.get(name) != digest or now.stamps.get(name) != before.stamps.get(name)
@@ -36,23 +43,22 @@ def changed(planner: Planner, decision: Decision) -> list[str]:
         differ = explain.differences(json.loads(decision.code), code)
         names = [name for part in differ.values() for name in part]
         if names := [name for name in names if not name.endswith(f":{DATA}")]:
-            found.append(f"its code ({explain.few(names)})")
-    return found
+            changed.append(f"its code ({explain.few(names)})")
+    return Edits(changed, _perhaps_read(planner, decision, edited))
 
 
-def perhaps_read(planner: Planner, decision: Decision) -> list[str]:
-    """Files that a node's code may read and that were written, or came or went, since it was
-    decided on; and files of its code that were written and hold again what they held. That it
-    read them in between is a guess on the safe side.
-    """
-    found = _put_back(planner, decision)
-    before = _data(planner, decision, decision.resolved, planner.fingerprints)
-    if before is not None:
-        found |= planner.fingerprints.rewritten(before)
+def _perhaps_read(planner: Planner, decision: Decision, edited: list[str]) -> list[str]:
+    reached = planner.reach(decision.node, decision.resolved, planner.fingerprints)
+    found: set[Path] = set()
+    if edited:
+        put_back = planner.fingerprints.put_back(edited)
+        found.update(reached.files.intersection(map(Path, put_back)))
+    if reached.seeks or reached.data:
+        found |= planner.fingerprints.rewritten(reached.data)
         if planner.fingerprints.modules.relisted():
             fresh = planner.new_fingerprints()
-            now = _data(planner, decision, planner.resolve(decision.node, fresh), fresh)
-            found |= before ^ (now or frozenset())
+            now = planner.reach(decision.node, planner.resolve(decision.node, fresh), fresh)
+            found |= reached.data ^ now.data
     root = planner.project.root
     return sorted(str(p.relative_to(root)) if p.is_relative_to(root) else str(p) for p in found)
 
@@ -72,19 +78,3 @@ def watched(planner: Planner, decision: Decision) -> dict[str, Any]:
         "files": fingerprints.stamps(files),
         "folders": {str(folder): names_stamp(names) for folder, names in listed},
     }
-
-
-def _put_back(planner: Planner, decision: Decision) -> set[Path]:
-    paths = planner.fingerprints.put_back()
-    if not paths:
-        return set()
-    reached = planner.reach(decision.node, decision.resolved, planner.fingerprints)
-    return set(reached.files.intersection(map(Path, paths)))
-
-
-def _data(
-    planner: Planner, decision: Decision, resolved: Resolved, fingerprints: RememberingFingerprints
-) -> frozenset[Path] | None:
-    """The files that a node's code may read; None where it looks for none."""
-    reached = planner.reach(decision.node, resolved, fingerprints)
-    return reached.data if reached.seeks or reached.data else None

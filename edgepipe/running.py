@@ -131,7 +131,7 @@ class Running:
             self._tell(NodeProgress(name, data["done"], data["total"], data["numbers"]))
         elif message.name == "error":
             problem = Problem(data["message"], data["hint"])
-            return self._broke(name, problem, vain=self._changed(self._places[name]))
+            return self._broke(name, problem, vain=self._vain(self._places[name]))
         elif message.name == "done":
             return self._publish(self._places[name], data)
         return None
@@ -139,18 +139,20 @@ class Running:
     def _publish(self, place: Workplace, facts: Mapping[str, float]) -> Ended:
         decision, node = place.decision, place.decision.node
         try:
-            if changed := edits.changed(self._planner, decision):
-                return self._broke(node.name, Problem(*changed_while_read(changed)), vain=True)
+            found = edits.since(self._planner, decision)
+            if found.changed:
+                problem = Problem(*changed_while_read(found.changed))
+                return self._broke(node.name, problem, vain=True)
             if spoiled := place.spoiled():
                 message = f"the node wrote to its input {', '.join(spoiled[:3])}"
                 raise StageError(message, "inputs are read-only: copy what run() changes")
-            doubtful = edits.perhaps_read(self._planner, decision)
-            record = self._cache.publish(decision, place.outputs, facts, kept=not doubtful)
+            kept = not found.doubtful
+            record = self._cache.publish(decision, place.outputs, facts, kept=kept)
         except EdgepipeError as error:
             return self._broke(node.name, error.problems[0])
         self._clear(node.name, done=True)
-        if doubtful:
-            text = f"{few(doubtful)} changed while it ran, and its code may read that: it will run again"
+        if found.doubtful:
+            text = f"{few(found.doubtful)} changed while it ran, and its code may read that: it will run again"
             self._tell(NodeLog(node.name, text, warning=True))
         for name in undeclared(node, record):
             text = f"the metric '{name}' is not declared by {node.kind.name}: no gate can name it"
@@ -174,14 +176,14 @@ class Running:
         if not place.scratch.is_dir():
             return False
         try:
-            doubtful = edits.perhaps_read(self._planner, place.decision)
-            return bool(doubtful or self._changed(place) or place.spoiled())
+            found = edits.since(self._planner, place.decision)
+            return bool(found.changed or found.doubtful or place.spoiled())
         except EdgepipeError:
             return True
 
-    def _changed(self, place: Workplace) -> bool:
+    def _vain(self, place: Workplace) -> bool:
         """Whether what the node was decided on is not there any more."""
         try:
-            return bool(edits.changed(self._planner, place.decision))
+            return bool(edits.since(self._planner, place.decision).changed)
         except EdgepipeError:
             return True

@@ -22,6 +22,7 @@ from edgepipe.units import show
 
 _GRACE = 5.0
 """Seconds that a worker has to end after SIGTERM."""
+_SAMPLE_SECONDS = 0.05
 _BOOTSTRAP = Path(__file__).parent.parent / "bootstrap.py"
 _OURS = {"PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"}
 """Variables that would lead another interpreter to this one's packages."""
@@ -69,6 +70,8 @@ class LocalExecutor:
         self._failed: list[Message] = []
         """Of jobs for which no worker could be started."""
         self._temporary = Temporary()
+        self._sampled = 0.0
+        """When it was last looked how much memory workers have taken."""
 
     def start(self, job: Job) -> None:
         try:
@@ -103,8 +106,11 @@ class LocalExecutor:
         for worker in list(self._workers):
             if worker.process.poll() is not None:
                 messages += self._gone(worker)
-            elif worker.job is not None:
-                worker.peak = max(worker.peak, memory.resident(worker.process.pid))
+        if now - self._sampled > _SAMPLE_SECONDS:
+            self._sampled = now
+            for worker in self._workers:
+                if worker.job is not None:
+                    worker.peak = max(worker.peak, memory.resident(worker.process.pid))
         for worker in self._workers:
             if worker.job and worker.deadline is not None and time.monotonic() > worker.deadline:
                 worker.ended_by_us = f"it took longer than its timeout of {worker.job.timeout:g} s"

@@ -36,17 +36,18 @@ class RememberingFingerprints(Fingerprints):
         """The digests of their bytes then."""
         self._stamps: dict[Path, Stamp] = {}
         """Files that code may read, as they were when they were read here."""
+        self._stamped: dict[frozenset[Path], dict[str, Stamp]] = {}
 
     def edited(self) -> list[str]:
         """Files of code that are not as they were when they were read."""
         return [path for path, state in self.states.items() if state_of(path) != state]
 
-    def put_back(self) -> list[str]:
-        """Files of code that were written since they were read, and hold the same bytes: what they
-        held in between, nobody knows.
+    def put_back(self, edited: Iterable[str]) -> list[str]:
+        """Those of some edited files of code that hold the same bytes as when they were read: what
+        they held in between, nobody knows.
         """
         found = []
-        for path in self.edited():
+        for path in edited:
             with contextlib.suppress(ConfigError):
                 if self._files.digest(Path(path)) == self._contents.get(path):
                     found.append(path)
@@ -75,13 +76,15 @@ class RememberingFingerprints(Fingerprints):
         known = self._stamps
         return {path for path in files if path in known and stamp_of(str(path)) != known[path]}
 
-    def stamps(self, files: Iterable[Path]) -> dict[str, Stamp]:
+    def stamps(self, files: frozenset[Path]) -> dict[str, Stamp]:
         """How some files were when they were read here: of code, or such as code may read."""
-        found: dict[str, Stamp] = {}
-        for path in map(str, files):
-            state = self.states.get(path)
-            found[path] = list(state[:3]) if state else self._stamps.get(Path(path))
-        return found
+        if files not in self._stamped:
+            found: dict[str, Stamp] = {}
+            for path in map(str, files):
+                state = self.states.get(path)
+                found[path] = list(state[:3]) if state else self._stamps.get(Path(path))
+            self._stamped[files] = found
+        return self._stamped[files]
 
     def _data(self, path: Path) -> str:
         self._stamps.setdefault(path, stamp_of(str(path)))

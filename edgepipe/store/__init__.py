@@ -91,6 +91,8 @@ class Store:
     def writable(self) -> bool:
         """Whether something can be put into the store."""
         place = self._root
+        if os.access(place, os.W_OK | os.X_OK):
+            return True
         while not os.path.exists(place) and place != "/":
             place = os.path.dirname(place)
         # Asks the kernel: root may not write to a read-only file system either.
@@ -288,7 +290,7 @@ class Store:
         """
         with contextlib.ExitStack() as stack:
             with explained(self.root):
-                if self.writable:
+                if not self._gate.is_open and self.writable:
                     os.makedirs(self._root, exist_ok=True)
                 stack.enter_context(self._gate.shared())
             yield

@@ -88,6 +88,11 @@ class Gate:
         self._remover = 0
         self._mutex = _thread.allocate_lock()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether its file is there and open."""
+        return self._handle is not None and self._owner == os.getpid()
+
     @contextlib.contextmanager
     def shared(self) -> Iterator[None]:
         """Nothing is removed meanwhile. May be nested, and entered by several threads.
