@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
 
@@ -45,7 +46,7 @@ class Workplace:
         """The folder that the node reads an input from."""
         return self.staging / f"in.{port}"
 
-    @property
+    @cached_property
     def outputs(self) -> dict[str, Path]:
         """The folders that the node writes its outputs into, by port."""
         return {port: self.staging / f"out.{port}" for port in self.decision.node.stage.outputs}

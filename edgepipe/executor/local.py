@@ -57,7 +57,7 @@ class _Worker:
     peak: int = 0
     """Bytes of resident memory, the most that was seen during its job."""
     killings: int = 0
-    """Processes that the kernel had killed for memory when its job began."""
+    """Processes that the kernel had killed for memory shortly before its job began."""
 
 
 class LocalExecutor:
@@ -72,6 +72,8 @@ class LocalExecutor:
         self._temporary = Temporary()
         self._sampled = 0.0
         """When it was last looked how much memory workers have taken."""
+        self._killings = memory.killings()
+        """Processes that the kernel had killed for memory by then."""
 
     def start(self, job: Job) -> None:
         try:
@@ -86,7 +88,7 @@ class LocalExecutor:
             return
         worker.job, worker.begun = job, False
         worker.number += 1
-        worker.peak, worker.killings = 0, memory.killings()
+        worker.peak, worker.killings = 0, self._killings
         worker.deadline = None if job.timeout is None else time.monotonic() + job.timeout
         assert worker.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
@@ -107,7 +109,7 @@ class LocalExecutor:
             if worker.process.poll() is not None:
                 messages += self._gone(worker)
         if now - self._sampled > _SAMPLE_SECONDS:
-            self._sampled = now
+            self._sampled, self._killings = now, memory.killings()
             for worker in self._workers:
                 if worker.job is not None:
                     worker.peak = max(worker.peak, memory.resident(worker.process.pid))
