@@ -55,7 +55,7 @@ class Context:
         if edited := self.watch.edited():
             raise StageError(*changed_while_read(edited))
         path = self.scratch_path
-        if self.spare_path is not None and self.watch.doubtful():
+        if self.spare_path is not None and self.watch.vouch():
             path = self.spare_path
         path.mkdir(parents=True, exist_ok=True)
         return path
@@ -86,7 +86,10 @@ class Context:
         Raises:
             StageError: there is no such file, module or name, or importing it failed.
         """
-        return import_user_object(reference, self.project)
+        found = import_user_object(reference, self.project)
+        # From here on its file may be edited.
+        self.watch.vouch()
+        return found
 
     def secret(self, name: str) -> str:
         """The value of the environment variable that a `Secret` parameter names.

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from edgepipe import edits
@@ -28,6 +29,8 @@ class Workplace:
     """Input port → digest of the tree that is laid out for it."""
     staging: Path
     lock: Lock
+    watched: Mapping[str, Any]
+    """See `edgepipe.watch.Watch`."""
     attempt: int
     started: float = field(default_factory=time.monotonic)
 
@@ -77,11 +80,17 @@ class Workplace:
 
 
 def lay_out(
-    store: Store, decision: Decision, inputs: Mapping[str, str], lock: Lock, attempt: int
+    planner: Planner,
+    store: Store,
+    decision: Decision,
+    inputs: Mapping[str, str],
+    lock: Lock,
+    attempt: int,
 ) -> Workplace:
     """Prepare a node's workplace.
 
     Args:
+        planner: decided on it.
         store: holds the inputs.
         decision: of the node.
         inputs: input port → digest of the tree to read.
@@ -92,10 +101,11 @@ def lay_out(
         StoreError: the disk is full, or an input is not in the store any more.
     """
     assert decision.key is not None
+    watched = edits.watched(planner, decision)
     outputs = [f"out.{port}" for port in decision.node.stage.outputs]
     staging = store.staging(*outputs, *(f"in.{port}" for port in inputs))
     try:
-        place = Workplace(store, decision, inputs, staging, lock, attempt)
+        place = Workplace(store, decision, inputs, staging, lock, watched, attempt)
         for port, tree in inputs.items():
             store.link(tree, place.input(port))
     except BaseException:
@@ -129,7 +139,7 @@ def job_of(
         log=str(log),
         timeout=node.timeout,
         interpreter=planner.interpreter(node),
-        watched=edits.watched(planner, place.decision),
+        watched=place.watched,
         spare=str(place.staging / "scratch"),
     )
 

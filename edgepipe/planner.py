@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -100,6 +101,8 @@ class Planner:
         self.files = FileState(project.state / "files.json")
         self._roots = (*kinds_roots, project.root)
         self.fingerprints = self.new_fingerprints()
+        self.renewed = False
+        """Code was edited since the first decision."""
         self.last = LastKeys(project.state / "last.json", _name(graph.path, project.root))
         self._reasons = Reasons(self.last)
         self._resolved: dict[str, Resolved] = {}
@@ -180,6 +183,17 @@ class Planner:
         own = {self.project.root, *self.project.plugins}
         names = {root: found for root, found in names.items() if root not in own}
         return RememberingFingerprints(self._roots, names, self.files)
+
+    def renew(self) -> None:
+        """Read all code again that was decided on: it was edited."""
+        older, self.fingerprints = self.fingerprints, self.new_fingerprints()
+        self.fingerprints.keep_what_is_no_code(older)
+        self.renewed = True
+        for name in self._resolved:
+            node = self.graph.nodes[name]
+            # What cannot be read is its node's affair, when it is that one's turn.
+            with contextlib.suppress(ConfigError):
+                self.reach(node, self.resolve(node, self.fingerprints), self.fingerprints)
 
     def decide(self, node: GraphNode, inputs: Mapping[str, str], fresh: bool = False) -> Decision:
         """Look a node up.

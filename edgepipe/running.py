@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgepipe import edits
 from edgepipe.errors import EdgepipeError, Problem, StageError
@@ -18,7 +19,7 @@ from edgepipe.planner import Decision, Planner
 from edgepipe.publishing import undeclared
 from edgepipe.runstore import RunStore
 from edgepipe.store import Lock, Record, explained
-from edgepipe.watch import changed_while_read
+from edgepipe.watch import Watch, changed_while_read
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,17 @@ class Running:
 
         Raises:
             StoreError: the disk is full, or an input is not in the store any more.
+            StageError: its code or its files were edited since it was decided on.
         """
+        known = self._planner.fingerprints
+        decision = edits.afresh(self._planner, decision)
+        if self._planner.fingerprints is not known:
+            self._executor.renew()
         node = decision.node
         with explained(self._logs):
             self._logs.mkdir(parents=True, exist_ok=True)
         attempt = self._attempts.get(node.name, 0) + 1
-        place = lay_out(self._cache.store, decision, inputs, lock, attempt)
+        place = lay_out(self._planner, self._cache.store, decision, inputs, lock, attempt)
         self._attempts[node.name] = attempt
         self._places[node.name] = place
         needs = self._needs(node)
@@ -94,7 +100,7 @@ class Running:
             log = self._logs / log_name(node.name)
             self._executor.start(job_of(place, self._planner, log, needs.threads, gpus))
         except BaseException:
-            self._clear(node.name)
+            self._clear(node.name, forget=False)
             raise
 
     @property
@@ -114,7 +120,7 @@ class Running:
     def clear(self) -> None:
         """Take back what nodes had that did not end."""
         for name in list(self._places):
-            self._clear(name)
+            self._clear(name, forget=self._judged(name, None)[1])
 
     def _needs(self, node: GraphNode) -> Needs:
         cores = self._machine.cores
@@ -131,26 +137,25 @@ class Running:
             self._tell(NodeProgress(name, data["done"], data["total"], data["numbers"]))
         elif message.name == "error":
             problem = Problem(data["message"], data["hint"])
-            return self._broke(name, problem, vain=self._vain(self._places[name]))
+            return self._broke(name, problem, data.get("unsure"))
         elif message.name == "done":
             return self._publish(self._places[name], data)
         return None
 
-    def _publish(self, place: Workplace, facts: Mapping[str, float]) -> Ended:
+    def _publish(self, place: Workplace, facts: Mapping[str, Any]) -> Ended:
         decision, node = place.decision, place.decision.node
         try:
-            found = edits.since(self._planner, decision)
+            found = self._edits(place, facts.get("unsure"))
             if found.changed:
-                problem = Problem(*changed_while_read(found.changed))
-                return self._broke(node.name, problem, vain=True)
+                raise StageError(*changed_while_read(found.changed))
             if spoiled := place.spoiled():
                 message = f"the node wrote to its input {', '.join(spoiled[:3])}"
                 raise StageError(message, "inputs are read-only: copy what run() changes")
             kept = not found.doubtful
             record = self._cache.publish(decision, place.outputs, facts, kept=kept)
         except EdgepipeError as error:
-            return self._broke(node.name, error.problems[0])
-        self._clear(node.name, done=True)
+            return self._broke(node.name, error.problems[0], facts.get("unsure"))
+        self._clear(node.name, forget=True)
         if found.doubtful:
             text = f"{few(found.doubtful)} changed while it ran, and its code may read that: it will run again"
             self._tell(NodeLog(node.name, text, warning=True))
@@ -159,31 +164,35 @@ class Running:
             self._tell(NodeLog(node.name, text, warning=True))
         return Ended(decision, place.attempt, place.seconds, record=record)
 
-    def _broke(self, name: str, problem: Problem, *, vain: bool = False) -> Ended:
+    def _broke(self, name: str, problem: Problem, unsure: list[str] | None) -> Ended:
+        vain, astray = self._judged(name, unsure)
         place = self._places[name]
-        self._clear(name)
+        self._clear(name, forget=astray)
         return Ended(place.decision, place.attempt, place.seconds, problem=problem, vain=vain)
 
-    def _clear(self, name: str, *, done: bool = False) -> None:
-        place = self._places.pop(name)
-        place.clear(forget=done or self._astray(place))
+    def _clear(self, name: str, *, forget: bool) -> None:
+        self._places.pop(name).clear(forget=forget)
         self._room.give_back(name)
 
-    def _astray(self, place: Workplace) -> bool:
-        """Whether checkpoints may be of other files than those that the key knows: they would
-        be gone on with once these are back.
+    def _judged(self, name: str, unsure: list[str] | None) -> tuple[bool, bool]:
+        """Whether what a node was decided on is not there any more; whether its checkpoints may be
+        of other files than those that its key knows, and would be gone on with once these are back.
         """
-        if not place.scratch.is_dir():
-            return False
+        place = self._places[name]
         try:
-            found = edits.since(self._planner, place.decision)
-            return bool(found.changed or found.doubtful or place.spoiled())
+            found = self._edits(place, unsure)
+            astray = found.changed or found.doubtful or (place.scratch.is_dir() and place.spoiled())
         except EdgepipeError:
-            return True
+            return True, True
+        return bool(found.changed), bool(astray)
 
-    def _vain(self, place: Workplace) -> bool:
-        """Whether what the node was decided on is not there any more."""
-        try:
-            return bool(edits.since(self._planner, place.decision).changed)
-        except EdgepipeError:
-            return True
+    def _edits(self, place: Workplace, unsure: list[str] | None) -> edits.Edits:
+        """What was written since a node was started. Raises ConfigError where a file is gone.
+
+        Args:
+            place: the node's.
+            unsure: what it said of that before it ended; None where it said nothing.
+        """
+        if unsure is None:
+            unsure = Watch(place.watched).written()
+        return edits.since(self._planner, place.decision, place.watched, unsure)

@@ -26,13 +26,13 @@ class Watch:
 
     Args:
         watched: plain data. ``data``: dotted parameter → path and `tree_stamp` of what it names.
-            ``code``: path → `Stamp` of files that are imported, ``files``: of those that may be
-            read in another way. ``folders``: path → `names_stamp` of those that are searched.
+            ``code``: path → `Stamp` of files that are imported once, ``files``: of those that may
+            be read in another way. ``folders``: path → `names_stamp` of those that are searched.
     """
 
     def __init__(self, watched: Mapping[str, Any]) -> None:
         self._data: Mapping[str, tuple[str, str]] = watched.get("data", {})
-        self._code: dict[str, Stamp] = dict(watched.get("code", {}))
+        self._code: Mapping[str, Stamp] = watched.get("code", {})
         self._files: Mapping[str, Stamp] = watched.get("files", {})
         self._folders: Mapping[str, str] = watched.get("folders", {})
 
@@ -42,21 +42,28 @@ class Watch:
         """
         return [name for name, (path, stamp) in self._data.items() if _now(path) != stamp]
 
-    def doubtful(self) -> bool:
-        """Whether code may be running, or may have read files, that the key does not know.
-
-        A module that was there when its file was still as it was is beyond doubt from then on.
+    def written(self) -> list[str]:
+        """Files that were written, and folders in which names came or went, and that the stage may
+        have read since, or may still read.
         """
-        written = [path for path, stamp in self._code.items() if stamp_of(path) != stamp]
+        stamps = (*self._code.items(), *self._files.items())
+        folders = self._folders.items()
+        return [
+            *(path for path, stamp in stamps if stamp_of(path) != stamp),
+            *(path for path, stamp in folders if names_stamp(names_in(path)) != stamp),
+        ]
+
+    def vouch(self) -> list[str]:
+        """The same, by the process that runs the stage: a module that is there while its file is
+        still as it was is beyond doubt from then on. So ask early, and now and then.
+        """
+        written = self.written()
         modules = list(sys.modules.values()) if self._code else []
         loaded = {str(getattr(module, "__file__", None)) for module in modules}
-        for path in loaded.intersection(self._code).difference(written):
-            del self._code[path]
-        return (
-            bool(written)
-            or any(stamp_of(path) != stamp for path, stamp in self._files.items())
-            or any(names_stamp(names_in(path)) != stamp for path, stamp in self._folders.items())
-        )
+        beyond = loaded.difference(written)
+        # A new dictionary, since other threads of the stage may ask at the same time.
+        self._code = {path: stamp for path, stamp in self._code.items() if path not in beyond}
+        return written
 
 
 def changed_while_read(names: Iterable[str]) -> tuple[str, str]:

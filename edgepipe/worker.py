@@ -29,6 +29,7 @@ from edgepipe.watch import Watch
 
 _PROGRESS_SECONDS = 0.1
 _IDLE_SECONDS = 0.02
+_VOUCH_SECONDS = 1.0
 _ENDING_SECONDS = 30.0
 """Checkpoints that cannot be judged within that time stay."""
 _contexts: list[Context] = []
@@ -109,7 +110,7 @@ def _end() -> None:
     try:
         limit.start()
         for context in _contexts:
-            if context.watch.edited() or context.watch.doubtful():
+            if context.watch.edited() or context.watch.vouch():
                 astray = Path(f"{context.scratch_path}.partial")
                 context.scratch_path.rename(astray)
                 shutil.rmtree(astray, ignore_errors=True)
@@ -129,13 +130,14 @@ def run(
         loaded: called when the stage's class is there.
     """
     process = os.getpid()
+    watch = Watch(job.watched)
     channel.send(number, "begun", {})
     channel.secrets = masking.values(job.secrets)
     with _printing_to(Path(job.log)):
         _reset_peak()
         started, cpu = time.perf_counter(), _cpu_seconds()
         try:
-            _run_stage(number, job, channel, loaded)
+            _run_stage(number, job, channel, loaded, watch)
         except BaseException as error:
             traceback.print_exc()
             last, facts = "error", _explain(error, job)
@@ -151,20 +153,30 @@ def run(
             os._exit(0)
     with contextlib.suppress(OSError):
         masking.mask_file(Path(job.log), channel.secrets)
-    channel.send(number, last, facts)
+    channel.send(number, last, {**facts, "unsure": watch.vouch()})
 
 
-def _run_stage(number: int, job: Job, channel: _Channel, loaded: Callable[[], None]) -> None:
+def _run_stage(
+    number: int, job: Job, channel: _Channel, loaded: Callable[[], None], watch: Watch
+) -> None:
     usercode.start([Path(folder) for folder in job.plugins])
     kind = Kind(job.node, Path(job.path), Path(job.root), job.module, job.plugin)
     stage_class = kind.stage
     loaded()
+    watch.vouch()
     # The key knows no order of a dictionary's names: the stage sees none that was written.
     stage = stage_class.model_validate_json(json.dumps(job.params, sort_keys=True))
     outputs = {port: Path(path) for port, path in job.outputs.items()}
     inputs: dict[str, type[Artifact]] = {n: p.type for n, p in ports_of(stage_class).items()}
 
+    vouched = time.monotonic()
+
     def report(name: str, data: dict[str, Any]) -> None:
+        nonlocal vouched
+        if time.monotonic() - vouched > _VOUCH_SECONDS:
+            # For what was imported since.
+            watch.vouch()
+            vouched = time.monotonic()
         if name in {"log", "warning"}:
             print(data["message"], flush=True)  # noqa: T201  standard output is the node's log
         channel.send(number, name, data)
@@ -179,7 +191,7 @@ def _run_stage(number: int, job: Job, channel: _Channel, loaded: Callable[[], No
         output_types=stage_class.outputs,
         input_paths={port: Path(path) for port, path in job.inputs.items()},
         output_paths=outputs,
-        watch=Watch(job.watched),
+        watch=watch,
         spare_path=Path(job.spare) if job.spare else None,
         report=report,
     )

@@ -45,6 +45,9 @@ class FakeExecutor:
         self.started.append(job)
         self.jobs.append(job)
 
+    def renew(self) -> None:
+        """Nothing runs in it."""
+
     def poll(self, timeout: float) -> Sequence[Message]:
         self.together.append({job.node for job in self.jobs})
         if self.before:

@@ -76,6 +76,18 @@ def test_a_worker_serves_several_jobs(executor: LocalExecutor, project: Folder) 
     assert len({event["pid"] for event in project.events()}) == 1
 
 
+def test_a_process_that_may_know_old_files_gets_no_more_jobs(
+    project: Folder, executor: LocalExecutor
+) -> None:
+    finish(executor, job(project, "not"))
+    executor.renew()
+    finish(executor, job(project, "not"))
+    finish(executor, job(project, "not"))
+    first, *others = [e["pid"] for e in project.events() if e["what"] == "start"]
+    assert len(set(others)) == 1
+    assert first not in others
+
+
 def test_a_worker_has_the_threads_that_its_job_may_use(
     executor: LocalExecutor, project: Folder
 ) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,20 +53,38 @@ def test_links_and_rights_are_no_edits(folder: Path) -> None:
 def test_a_file_that_may_be_read_is_doubtful_once_it_is_written(folder: Path) -> None:
     path = str(folder / "inner" / "a")
     watch = Watch({"files": {path: stamp_of(path), "/nowhere/to/be/found": None}})
-    assert not watch.doubtful()
+    assert watch.vouch() == []
     Path(path).write_text("1")
-    assert watch.doubtful()
+    assert watch.vouch() == watch.written() == [path]
 
 
 def test_a_name_that_comes_is_doubtful(folder: Path) -> None:
     watch = Watch({"folders": {str(folder): names_stamp(names_in(str(folder)))}})
     (folder / "__pycache__").mkdir()
     (folder / "x.pyc").write_text("")
-    assert not watch.doubtful()
+    assert watch.vouch() == []
     (folder / "x.json").write_text("")
-    assert watch.doubtful()
+    assert watch.vouch() == watch.written() == [str(folder)]
+
+
+def test_a_module_that_was_loaded_while_its_file_was_as_it_was_is_beyond_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early, late = tmp_path / "early_one.py", tmp_path / "late_one.py"
+    early.write_text("VALUE = 1")
+    late.write_text("VALUE = 1")
+    monkeypatch.syspath_prepend(tmp_path)
+    watch = Watch({"code": {str(path): stamp_of(str(path)) for path in (early, late)}})
+    importlib.import_module("early_one")
+    assert watch.vouch() == []
+    importlib.import_module("late_one")
+    early.write_text("VALUE = 2")
+    late.write_text("VALUE = 2")
+    assert watch.written() == watch.vouch() == [str(late)]
+    for name in ("early_one", "late_one"):
+        del sys.modules[name]
 
 
 def test_what_nobody_watches_is_beyond_doubt() -> None:
     assert Watch({}).edited() == []
-    assert not Watch({}).doubtful()
+    assert Watch({}).vouch() == []

@@ -49,8 +49,11 @@ class Message:
     """What a running job tells.
 
     ``log``, ``warning``: {message}. ``progress``: {done, total, numbers}.
-    ``done``: {seconds, cpu_seconds, peak_memory}, the last of a job that succeeded.
-    ``error``: {message, hint}, the last of one that did not.
+    ``done``: {seconds, cpu_seconds, peak_memory, unsure}, the last of a job that succeeded.
+    ``error``: {message, hint, unsure}, the last of one that did not.
+
+    ``unsure`` are the watched files and folders that were written and that the job may have read
+    since (see `edgepipe.watch.Watch.vouch`); a job that crashed does not tell.
     """
 
     node: str
@@ -68,6 +71,11 @@ class Executor(Protocol):
 
     def start(self, job: Job) -> None:
         """Begin a job; returns at once."""
+
+    def renew(self) -> None:
+        """Let no job begin in a process that runs now: it may have loaded files that were written
+        since.
+        """
 
     def poll(self, timeout: float) -> Sequence[Message]:
         """Messages that came since, in order; waits up to ``timeout`` seconds for the first."""

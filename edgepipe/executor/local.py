@@ -16,19 +16,13 @@ from pathlib import Path
 
 from edgepipe import masking
 from edgepipe.executor import Job, Message, memory
-from edgepipe.machine import gpus_present
+from edgepipe.executor.process import start_worker
 from edgepipe.temporary import Temporary
 from edgepipe.units import show
 
 _GRACE = 5.0
 """Seconds that a worker has to end after SIGTERM."""
 _SAMPLE_SECONDS = 0.05
-_BOOTSTRAP = Path(__file__).parent.parent / "bootstrap.py"
-_OURS = {"PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"}
-"""Variables that would lead another interpreter to this one's packages."""
-
-_SECRETS = {"EDGEPIPE_SIGNING_KEY", "EDGEPIPE_REMOTE"}
-"""Variables that are not for stages."""
 
 _Fits = tuple[str, int, str]
 """What a process is given at its start: interpreter, threads, GPUs."""
@@ -46,6 +40,8 @@ class _Worker:
     job: Job | None = None
     number: int = 0
     """Of its job, among those that it got."""
+    outdated: bool = False
+    """Whether it takes no more jobs."""
     used: bool = False
     """Whether it has served a job before."""
     begun: bool = False
@@ -96,6 +92,10 @@ class LocalExecutor:
             worker.process.stdin.write(json.dumps([worker.number, vars(job)]).encode() + b"\n")
             worker.process.stdin.flush()
 
+    def renew(self) -> None:
+        for worker in self._workers:
+            worker.outdated = True
+
     def poll(self, timeout: float) -> Sequence[Message]:
         messages, self._failed = self._failed, []
         now = time.monotonic()
@@ -134,10 +134,12 @@ class LocalExecutor:
 
     def _idle(self, job: Job) -> _Worker | None:
         for worker in list(self._workers):
-            if worker.job is None and worker.process.poll() is not None:
-                self._retire(worker)
-            elif worker.job is None and memory.resident(worker.process.pid) > memory.BLOATED:
+            if worker.job is None and (
+                worker.outdated
+                or worker.process.poll() is not None
                 # What a stage leaked, or a framework keeps, is not the next one's burden.
+                or memory.resident(worker.process.pid) > memory.BLOATED
+            ):
                 self._retire(worker)
         idle = [w for w in self._workers if w.job is None]
         for worker in idle:
@@ -162,7 +164,7 @@ class LocalExecutor:
     def _spawn(self, job: Job) -> _Worker:
         read, write = os.pipe()
         try:
-            process = self._process(job, write)
+            process = start_worker(job, write, self._temporary)
         except OSError:
             os.close(read)
             raise
@@ -173,35 +175,6 @@ class LocalExecutor:
         self._workers.append(worker)
         self._selector.register(read, selectors.EVENT_READ, worker)
         return worker
-
-    def _process(self, job: Job, write: int) -> subprocess.Popen[bytes]:
-        count = str(job.threads)
-        environment = {
-            **{name: value for name, value in os.environ.items() if name not in _SECRETS},
-            "PYTHONHASHSEED": "0",
-            "PYTHONUNBUFFERED": "1",
-            "OMP_NUM_THREADS": count,
-            "OPENBLAS_NUM_THREADS": count,
-            "MKL_NUM_THREADS": count,
-            # Threads that spin long for their next work lose a core to any neighbor for seconds;
-            # with a short spin a training alone is as fast, and beside a neighbor 2.6 times.
-            "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "1000"),
-        }
-        environment |= _visible(job.gpus)
-        with contextlib.suppress(OSError):
-            # Converters copy whole models into temporary files, and leave them when killed.
-            environment["TMPDIR"] = str(self._temporary.new())
-        command = [sys.executable, "-m", "edgepipe.worker", str(write)]
-        if job.interpreter:
-            command = [job.interpreter, "-P", str(_BOOTSTRAP), str(write)]
-            environment = _foreign(environment, job.interpreter)
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            pass_fds=(write,),
-            env=environment,
-            start_new_session=True,
-        )
 
     def _read(self, worker: _Worker) -> list[Message]:
         data = os.read(worker.messages, 1 << 16)
@@ -274,25 +247,6 @@ def _why(worker: _Worker) -> tuple[str, str]:
 
 def _fits(job: Job) -> _Fits:
     return job.interpreter, job.threads, job.gpus
-
-
-def _visible(gpus: str) -> dict[str, str]:
-    """Shows a process its GPUs and no others; nothing to say on a machine that has none."""
-    if not gpus and not gpus_present():
-        return {}
-    numbers = [int(number) for number in gpus.split(",") if number]
-    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = [str(number) for number in numbers]
-    if seen is not None:
-        names = [seen.split(",")[number].strip() for number in numbers]
-    return {"CUDA_VISIBLE_DEVICES": ",".join(names)}
-
-
-def _foreign(environment: dict[str, str], interpreter: str) -> dict[str, str]:
-    """What a worker in another environment sees: none of our packages, and its own commands."""
-    kept = {name: value for name, value in environment.items() if name not in _OURS}
-    path = f"{Path(interpreter).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
-    return {**kept, "PATH": path, "PYTHONNOUSERSITE": "1", "EDGEPIPE_PLAIN_PARAMETERS": "1"}
 
 
 def _kill(process: subprocess.Popen[bytes], number: int) -> None:

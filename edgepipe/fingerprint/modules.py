@@ -37,8 +37,8 @@ class Modules:
         self.roots = tuple(dict.fromkeys(roots))
         self.searched: set[Path] = set()
         """Folders, there or not, in which a new file could be found instead of a known one."""
-        self._listed: dict[Path, tuple[int, set[str]]] = {}
-        """Folders whose names were read: when a name last came or went, in ns, and the names."""
+        self.listed: dict[Path, set[str]] = {}
+        """Folders whose names were read, with the names."""
         self._packages = dict(packages or {})
         self._installed: dict[str, bool] = {}
         self._below: dict[Path, list[Path]] = {}
@@ -127,22 +127,8 @@ class Modules:
             folders[:] = sorted(n for n in folders if not n.startswith((".", "__pycache__")))
             place = Path(here)
             self.searched.add(place)
-            self._listed.setdefault(place, (_written(place), names_in(here)))
+            self.listed.setdefault(place, names_in(here))
             yield from (place / name for name in sorted(names) if not name.endswith(".pyc"))
-
-    def relisted(self) -> bool:
-        """Whether a name came or went in a folder whose names were read."""
-        for folder, (time, names) in self._listed.items():
-            now = _written(folder)
-            if now != time:
-                if names_in(str(folder)) != names:
-                    return True
-                self._listed[folder] = now, names
-        return False
-
-    def listed(self) -> Iterator[tuple[Path, set[str]]]:
-        """Folders whose names were read, with the names."""
-        yield from ((folder, names) for folder, (_, names) in self._listed.items())
 
     def home(self, place: Place) -> Path:
         """The outermost folder of the project, or package of stages, that a file belongs to."""
@@ -204,13 +190,6 @@ class Modules:
                             name = place.name.partition(".")[0]
                             found.setdefault(name, {})[place.parent] = None
         return {name: list(folders) for name, folders in found.items()}
-
-
-def _written(folder: Path) -> int:
-    try:
-        return folder.stat().st_mtime_ns
-    except OSError:
-        return -1
 
 
 def _compiled(place: Path) -> Iterator[Path]:

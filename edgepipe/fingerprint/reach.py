@@ -88,8 +88,8 @@ class Walk:
 
     @property
     def rereads(self) -> bool:
-        """Whether it may read the source of what is loaded, or start programs."""
-        return any(unit.traits.sources or unit.traits.runs for unit in self._theirs())
+        """Whether it may read files again that are loaded."""
+        return any(unit.traits.rereads for unit in self._theirs())
 
     @property
     def data(self) -> frozenset[Path]:

@@ -6,12 +6,11 @@ import contextlib
 import functools
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgepipe.digest import digest_bytes
-from edgepipe.errors import ConfigError
 from edgepipe.filestate import FileState
 from edgepipe.fingerprint import Fingerprints
 from edgepipe.fingerprint.unit import Unit, read_unit
@@ -32,8 +31,6 @@ class RememberingFingerprints(Fingerprints):
         self._files = files
         self.states: dict[str, State] = {}
         """Each file of code as it was when it was read."""
-        self._contents: dict[str, str] = {}
-        """The digests of their bytes then."""
         self._stamps: dict[Path, Stamp] = {}
         """Files that code may read, as they were when they were read here."""
         self._stamped: dict[frozenset[Path], dict[str, Stamp]] = {}
@@ -42,16 +39,10 @@ class RememberingFingerprints(Fingerprints):
         """Files of code that are not as they were when they were read."""
         return [path for path, state in self.states.items() if state_of(path) != state]
 
-    def put_back(self, edited: Iterable[str]) -> list[str]:
-        """Those of some edited files of code that hold the same bytes as when they were read: what
-        they held in between, nobody knows.
-        """
-        found = []
-        for path in edited:
-            with contextlib.suppress(ConfigError):
-                if self._files.digest(Path(path)) == self._contents.get(path):
-                    found.append(path)
-        return found
+    def keep_what_is_no_code(self, older: RememberingFingerprints) -> None:
+        """Know files that code may read, and folders, as an older one found them."""
+        self._stamps = dict(older._stamps)
+        self.modules.listed |= older.modules.listed
 
     def _read(self, path: Path, package: tuple[str, ...]) -> Unit:
         def find(path: Path) -> Any:
@@ -61,8 +52,6 @@ class RememberingFingerprints(Fingerprints):
         state = state_of(str(path))
         if state is not None:
             self.states[str(path)] = state
-            with contextlib.suppress(ConfigError):
-                self._contents[str(path)] = self._files.digest(path)
         # The package decides what relative imports mean.
         what = f"unit {_reader()} {'.'.join(package)}"
         for _ in range(2):
@@ -70,11 +59,6 @@ class RememberingFingerprints(Fingerprints):
                 return Unit.of_plain(self._files.fact(what, path, find))
             self._files.forget(what, path)
         return read_unit(path, package)
-
-    def rewritten(self, files: Iterable[Path]) -> set[Path]:
-        """Those of some files that code may read which were written since they were read here."""
-        known = self._stamps
-        return {path for path in files if path in known and stamp_of(str(path)) != known[path]}
 
     def stamps(self, files: frozenset[Path]) -> dict[str, Stamp]:
         """How some files were when they were read here: of code, or such as code may read."""

@@ -23,6 +23,21 @@ _RUNS = {
     "runpy",
     "subprocess",
 }
+_REREADS = {
+    "DataLoader",
+    "ProcessPoolExecutor",
+    "cloudpickle",
+    "jit",
+    "keras",
+    "multiprocessing",
+    "reload",
+    "tensorflow",
+    "tf_keras",
+    "triton",
+}
+"""Start processes that import again, or read the source of what they are given (AutoGraph,
+TorchScript).
+"""
 _RUNS_PYTHON = re.compile(r"^-m$|(^|[\s/])python[\d.]*(\s|$)|\s-m\s")
 
 
@@ -48,6 +63,8 @@ class Traits:
     """It reads code as text, comments too."""
     runs: bool = False
     """It starts modules as programs."""
+    rereads: bool = False
+    """It may read files of code again that are loaded, as their source or in new processes."""
     searches: bool = False
     """It may change where modules are sought."""
     exports: tuple[str, ...] = ()
@@ -81,6 +98,8 @@ class Traits:
             docstrings=bool(either & _DOCSTRINGS),
             sources=bool(either & _SOURCES),
             runs=bool(either & _RUNS) or any(map(_RUNS_PYTHON.search, texts)),
+            rereads=bool(either & (_SOURCES | _RUNS | _REREADS))
+            or any(map(_RUNS_PYTHON.search, texts)),
             searches="addsitedir" in either or ("sys" in either and _finds_modules(tree)),
             exports=tuple(sorted(_exports(tree))) if "__all__" in names else (),
         )

@@ -77,16 +77,10 @@ def test_compiled_modules(tmp_path: Path, file: str, use: str) -> None:
     assert reach(tmp_path, {file: "2"}).code != before
 
 
-def test_a_name_that_came_or_went_is_noticed_and_bytecode_is_not(tmp_path: Path) -> None:
-    write(tmp_path, {"plugins/a.py": "", "plugins/deep/b.txt": ""})
+def test_names_are_listed_where_they_were_looked_for(tmp_path: Path) -> None:
+    write(tmp_path, {"plugins/a.py": "", "plugins/deep/b.txt": "", "plugins/old.pyc": ""})
+    write(tmp_path, {"plugins/__pycache__/a.pyc": ""})
     modules = Modules([tmp_path])
-    modules.files(tmp_path)
-    assert not modules.relisted()
-    write(tmp_path, {"plugins/__pycache__/a.pyc": "", "plugins/old.pyc": ""})
-    assert not modules.relisted()
-    write(tmp_path, {"plugins/deep/.hidden": ""})
-    assert modules.relisted()
-    (tmp_path / "plugins/deep/.hidden").unlink()
-    assert not modules.relisted()
-    (tmp_path / "plugins/deep/b.txt").unlink()
-    assert modules.relisted()
+    modules.files(tmp_path / "plugins")
+    plugins = tmp_path / "plugins"
+    assert modules.listed == {plugins: {"a.py", "deep"}, plugins / "deep": {"b.txt"}}

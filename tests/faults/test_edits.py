@@ -1,0 +1,189 @@
+"""What is edited while a run goes on: code and data, before a node begins and while it runs."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from projects import Folder
+from reading import HELPER, LATE, READER, pipeline, result, started
+
+
+@pytest.mark.parametrize("edit", ["other", "put back", "code"])
+def test_what_changes_while_a_stage_runs_is_of_neither_state(reader: Folder, edit: str) -> None:
+    if edit == "code":
+        reader.write("plugins/reader.py", LATE)
+    pipeline(reader, 1.5)
+    process = reader.start("run", "p.yaml", "--json")
+    started(reader)
+    if edit == "code":
+        reader.write("plugins/_double.py", HELPER.replace("2", "3"))
+    else:
+        reader.write("number.txt", "30")
+    if edit == "put back":
+        reader.write("number.txt", "10")
+    out = process.communicate(timeout=30)[0].decode()
+    assert process.returncode == 1
+    what = "its code (_double.py:twice)" if edit == "code" else "path"
+    assert f"the files of {what} changed while the node read them" in out
+    # Nothing is kept under either key.
+    assert reader.edgepipe("plan", "p.yaml", "--check").code == 4
+    pipeline(reader)
+    assert result(reader) == {"other": "[60]", "put back": "[20]", "code": "[30]"}[edit]
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_code_that_is_edited_after_a_stage_imported_it_does_not_matter(
+    reader: Folder, back: bool
+) -> None:
+    pipeline(reader, 1.0)
+    process = reader.start("run", "p.yaml")
+    started(reader)
+    reader.write("plugins/_double.py", HELPER.replace("2", "3"))
+    if back:
+        reader.write("plugins/_double.py", HELPER)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+    if not back:
+        assert reader.edgepipe("plan", "p.yaml", "--check").code == 4
+        reader.write("plugins/_double.py", HELPER)
+    assert reader.edgepipe("plan", "p.yaml", "--check").code == 0
+    assert result(reader) == "[20]"
+
+
+def test_code_that_is_edited_and_that_a_stage_reads_as_text_is_of_neither_state(
+    reader: Folder,
+) -> None:
+    text = READER.replace("import time\n", "import inspect\nimport time\n", 1)
+    text = text.replace(
+        "        time.sleep", "        inspect.getsource(twice)\n        time.sleep"
+    )
+    reader.write("plugins/reader.py", text)
+    pipeline(reader, 1.0)
+    process = reader.start("run", "p.yaml", "--json")
+    started(reader)
+    reader.write("plugins/_double.py", HELPER.replace("2", "3"))
+    out = process.communicate(timeout=30)[0].decode()
+    assert process.returncode == 1
+    assert "the files of its code (_double.py:" in out
+
+
+CHAIN = """
+edgepipe: 1
+name: p
+stages:
+  first: {uses: reader, with: {path: number.txt, seconds: 1.0}}
+  second: {uses: reader, with: {path: other.txt}, in: {after: first}}
+"""
+
+
+@pytest.fixture
+def chain(reader: Folder) -> Folder:
+    text = READER.replace(
+        "    outputs =", '    inputs = {"after": optional(Numbers)}\n    outputs ='
+    )
+    reader.write("plugins/reader.py", text.replace("UserPath\n", "UserPath, optional\n", 1))
+    reader.write("other.txt", "20")
+    reader.write("p.yaml", CHAIN)
+    return reader
+
+
+@pytest.mark.parametrize("edit", ["put back", "comment", "another's", "touched data"])
+def test_an_edit_that_changes_nothing_for_what_is_still_to_run_costs_nothing(
+    chain: Folder, edit: str
+) -> None:
+    process = chain.start("run", "p.yaml", "--jobs", "1")
+    started(chain)
+    if edit == "put back":
+        chain.write("plugins/_double.py", HELPER.replace("2", "3"))
+        chain.write("plugins/_double.py", HELPER)
+    elif edit == "comment":
+        chain.write("plugins/_double.py", f"# A comment.\n{HELPER}")
+    elif edit == "another's":
+        chain.write(
+            "plugins/_double.py", f"{HELPER}\n\ndef thrice(number):\n    return 3 * number\n"
+        )
+    else:
+        (chain.path / "other.txt").touch()
+    out = process.communicate(timeout=30)[0].decode()
+    assert process.returncode == 0, out
+    assert "will run again" not in out
+    # A process that may have imported what was there in between is not used again.
+    assert len({event["pid"] for event in chain.events()}) == (1 if edit == "touched data" else 2)
+    assert chain.edgepipe("plan", "p.yaml", "--check").code == 0
+
+
+def test_an_edit_put_back_is_not_what_a_later_node_runs(chain: Folder) -> None:
+    """The process of the first node would know the second what it imported meanwhile."""
+    text = LATE.replace("    outputs =", '    inputs = {"after": optional(Numbers)}\n    outputs =')
+    chain.write("plugins/reader.py", text.replace("UserPath\n", "UserPath, optional\n", 1))
+    process = chain.start("run", "p.yaml", "--jobs", "1")
+    started(chain)
+    chain.write("plugins/_double.py", HELPER.replace("2", "3"))
+    # The first imports it after one second, and ends after two.
+    time.sleep(1.5)
+    chain.write("plugins/_double.py", HELPER)
+    process.communicate(timeout=30)
+    assert chain.edgepipe("run", "p.yaml").code == 0
+    assert chain.edgepipe("export", "second", "out").code == 0
+    assert (chain.path / "out" / "numbers.json").read_text() == "[40]"
+
+
+@pytest.mark.parametrize("edit", ["code", "data"])
+def test_what_is_not_as_it_was_planned_is_not_begun(chain: Folder, edit: str) -> None:
+    process = chain.start("run", "p.yaml", "--json")
+    started(chain)
+    if edit == "code":
+        chain.write("plugins/_double.py", HELPER.replace("2", "3"))
+    else:
+        chain.write("other.txt", "30")
+    out = process.communicate(timeout=30)[0].decode()
+    assert process.returncode == 1
+    what = "its code (_double.py:twice)" if edit == "code" else "path"
+    assert f"{what} changed since the run began" in out
+    assert chain.trace() == ["first"]
+    assert chain.trace("end") == ["first"]
+    assert chain.edgepipe("run", "p.yaml").code == 0
+
+
+def test_a_comment_written_while_a_stage_runs_does_not_matter(reader: Folder) -> None:
+    pipeline(reader, 1.0)
+    process = reader.start("run", "p.yaml")
+    started(reader)
+    reader.write("plugins/_double.py", f"# A comment.\n{HELPER}")
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert reader.edgepipe("plan", "p.yaml", "--check").code == 0
+
+
+def test_what_changed_while_a_stage_ran_is_not_tried_again_in_vain(reader: Folder) -> None:
+    reader.write(
+        "p.yaml",
+        "edgepipe: 1\nname: p\nstages:\n"
+        "  r: {uses: reader, retries: 2, with: {path: number.txt, seconds: 0.7}}\n",
+    )
+    process = reader.start("run", "p.yaml")
+    started(reader)
+    reader.write("number.txt", "30")
+    process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert reader.trace() == ["r"]
+    assert result(reader) == "[60]"
+
+
+def test_code_that_was_edited_and_put_back_before_a_stage_imports_it_gives_nothing_that_is_kept(
+    reader: Folder,
+) -> None:
+    reader.write("plugins/reader.py", LATE)
+    pipeline(reader, 1.0)
+    process = reader.start("run", "p.yaml", "--json")
+    started(reader)
+    reader.write("plugins/_double.py", HELPER.replace("2", "3"))
+    reader.write("plugins/_double.py", HELPER)
+    reader.write("plugins/double.py", (reader.path / "plugins/double.py").read_text())
+    err = process.communicate(timeout=30)[1].decode()
+    assert process.returncode == 0
+    assert "plugins/_double.py changed while it ran" in err
+    assert reader.edgepipe("plan", "p.yaml", "--check").code == 4
+    assert result(reader) == "[20]"
+    assert reader.edgepipe("plan", "p.yaml", "--check").code == 0
