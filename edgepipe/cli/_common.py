@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgepipe.cli import VERBS, load
+from edgepipe.cli._parser import Parser
 from edgepipe.errors import ConfigError, EdgepipeError, did_you_mean
 
 if TYPE_CHECKING:
@@ -40,16 +41,18 @@ def guarded(verb: str, arguments: Sequence[str], question: str = "") -> int:
         )
         return 2
     module: Any = load(verb)
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"edgepipe {verb}",
         description=module.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     module.configure(parser)
-    options = parser.parse_args(list(arguments))
-    options.question = question
+    # What says how an error is shown counts also where the arguments are wrong.
+    options = argparse.Namespace(debug="--debug" in arguments, json="--json" in arguments)
     try:
+        options = parser.parse_args(list(arguments))
+        options.question = question
         return int(module.main(options))
     except EdgepipeError as error:
         return _report(error, options)
