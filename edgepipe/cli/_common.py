@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgepipe.cli import VERBS, load
-from edgepipe.cli._parser import Parser
+from edgepipe.cli._parser import Parser, add_cache
 from edgepipe.errors import ConfigError, EdgepipeError, did_you_mean
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def add_pipeline(parser: argparse.ArgumentParser) -> None:
         metavar="PATH=VALUE",
         help="override a value: vars.epochs=3, student.with.temperature=2",
     )
-    parser.add_argument("--cache", type=Path, metavar="DIR", help="instead of $EDGEPIPE_CACHE")
+    add_cache(parser)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from edgepipe.errors import ConfigError, did_you_mean
@@ -36,3 +37,18 @@ class Parser(argparse.ArgumentParser):
             raise ConfigError(f"{self.prog} has no {action.dest} '{value}'", hint)
         hint = did_you_mean(value, action.choices, "choices")
         raise ConfigError(f"{action.option_strings[-1]} cannot be '{value}'", hint)
+
+
+def cache_folder(text: str) -> Path:
+    """What ``--cache`` names. Raises ConfigError for a text that names nothing."""
+    if not text.strip():
+        hint = "name a folder, or leave --cache out: it is then $EDGEPIPE_CACHE"
+        raise ConfigError("--cache names no folder", hint)
+    return Path(text)
+
+
+def add_cache(parser: argparse.ArgumentParser) -> None:
+    """``--cache``: another cache for this command."""
+    parser.add_argument(
+        "--cache", type=cache_folder, metavar="DIR", help="instead of $EDGEPIPE_CACHE"
+    )

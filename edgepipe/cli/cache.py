@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgepipe.cli import _cache, _cache_files, _remote
 from edgepipe.cli._common import add_json
+from edgepipe.cli._parser import add_cache
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         verb.add_argument("--run", default="last", help="whose nodes; an id or part of it")
     for verb in (listing, usage, gc, verify, export, take, pin, unpin):
         verb.add_argument("--project", type=Path, default=Path(), metavar="DIR", help="whose cache")
-        verb.add_argument("--cache", type=Path, metavar="DIR", help="instead of $EDGEPIPE_CACHE")
+        add_cache(verb)
         add_json(verb)
 
 

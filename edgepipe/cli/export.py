@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgepipe import runs
 from edgepipe.cli._common import add_json, print_json
+from edgepipe.cli._parser import add_cache
 from edgepipe.errors import ConfigError, did_you_mean
 from edgepipe.gates import Ref
 from edgepipe.results import NodeResult, RunResult
@@ -21,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="made if it is not there")
     parser.add_argument("--run", default="last", help="a run's id or part of it")
     parser.add_argument("--project", type=Path, default=Path(), metavar="DIR", help="whose run")
-    parser.add_argument("--cache", type=Path, metavar="DIR", help="instead of $EDGEPIPE_CACHE")
+    add_cache(parser)
     parser.add_argument("--force", action="store_true", help="replace files that are there")
     add_json(parser)
 

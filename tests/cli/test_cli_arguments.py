@@ -86,3 +86,14 @@ def test_a_pipeline_that_is_not_there(mini: Folder) -> None:
 def test_debug_shows_where_an_error_was_raised(mini: Folder) -> None:
     assert "Traceback" not in mini.edgepipe("plan", "nowhere.yaml").err
     assert "Traceback" in mini.edgepipe("plan", "nowhere.yaml", "--debug").err
+
+
+@pytest.mark.parametrize("arguments", ["run x.yaml", "cache du", "cache pull", "export a b"])
+def test_an_empty_cache_is_not_the_current_folder(
+    arguments: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments.split(), "--cache", ""]) == 2
+    assert capsys.readouterr().err == (
+        "error: --cache names no folder\n"
+        "  name a folder, or leave --cache out: it is then $EDGEPIPE_CACHE\n"
+    )
