@@ -21,6 +21,7 @@ from edgepipe.errors import ConfigError, EdgepipeError, did_you_mean
 
 if TYPE_CHECKING:
     from edgepipe.graph import Graph
+    from edgepipe.project import Project
     from edgepipe.results import RunResult
 
 INTERRUPTED = 130
@@ -134,11 +135,22 @@ def _compiled(options: argparse.Namespace) -> Compiled:
     kinds = Kinds(project.plugins)
     graph = compile_graph(config, kinds, project.root)
     graph = _part(graph, getattr(options, "from_", None), getattr(options, "until", None))
+    _check_apart(graph, project)
     planner = Planner(graph, kinds.roots, project)
     planner.check()
     for warning in planner.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     return Compiled(graph, project, kinds, planner)
+
+
+def _check_apart(graph: Graph, project: Project) -> None:
+    """Raise ConfigError where a node reads a folder in which runs write."""
+    from edgepipe.sources import written_by_runs
+
+    nodes = graph.nodes.values()
+    problems = [p for node in nodes for p in written_by_runs(node.stage, node.tree, project)]
+    if problems:
+        raise ConfigError(dict.fromkeys(problems))
 
 
 def _part(graph: Graph, begin: str | None, end: str | None) -> Graph:

@@ -75,6 +75,42 @@ def started(project: Folder) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.parametrize(
+    ("path", "cache", "what"),
+    [
+        ("data", "data/.cache", "the cache"),
+        ("data", "link/cache", "the cache"),
+        ("data", "data", "the cache"),
+        (".", "../elsewhere", "what runs leave"),
+    ],
+)
+def test_a_folder_in_which_runs_write_is_read_by_no_node(
+    project: Folder, path: str, cache: str, what: str
+) -> None:
+    project.write("data/words.txt", "one")
+    (project.path / "link").symlink_to("data")
+    text = f"  a: {{uses: text.upper, with: {{file: {path}}}}}\n"
+    project.write("p.yaml", f"edgepipe: 1\nname: p\nstages:\n{text}")
+    before = project.files()
+    for verb in ("run", "plan"):
+        done = project.edgepipe(verb, "p.yaml", "--cache", cache)
+        place = ".edgepipe" if path == "." else cache
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith(
+            "p.yaml:4:38: error: 'file' would change while it is read: "
+            f"{what} is in it, {project.path / place}\n"
+        )
+        assert "  name a folder without it" in done.err
+    assert project.files() == before
+
+
+def test_a_cache_beside_what_a_node_reads_is_no_error(project: Folder) -> None:
+    project.write("data/words.txt", "one")
+    text = "  a: {uses: text.upper, with: {file: data}}\n"
+    project.write("p.yaml", f"edgepipe: 1\nname: p\nstages:\n{text}")
+    assert project.edgepipe("run", "p.yaml", "--cache", "data.cache").code == 0
+
+
 @pytest.mark.parametrize("edit", ["other", "put back", "code"])
 def test_what_changes_while_a_stage_runs_is_of_neither_state(reader: Folder, edit: str) -> None:
     pipeline(reader, 1.5)
