@@ -56,6 +56,27 @@ def test_ls_and_du(project: Folder) -> None:
     assert "numbers" in text
 
 
+def test_du_counts_each_object_once(project: Folder) -> None:
+    # A factor of 1: both kinds have the same numbers.
+    text = PIPELINE.replace("COUNT", "5").replace(
+        "{values: first}", "{values: first}, with: {factor: 1}"
+    )
+    project.write("p.yaml", text)
+    assert project.edgepipe("run", "p.yaml").code == 0
+    usage = project.edgepipe("cache", "du", "--json").json
+    assert set(usage["kinds"]) == {"numbers", "double"}
+    assert usage["shared"] >= len(b"[0.0, 1.0, 2.0, 3.0, 4.0]")
+    assert usage["unused"] == 0
+    assert sum(usage["kinds"].values()) + usage["shared"] == usage["size"]
+    assert "  shared by several kinds " in project.edgepipe("cache", "du").out
+    records(project.cache)[0].unlink()
+    usage = project.edgepipe("cache", "du", "--json").json
+    parts = (*usage["kinds"].values(), usage["shared"], usage["unused"])
+    assert sum(parts) == usage["size"]
+    assert usage["unused"] > usage["shared"] == 0
+    assert "  needed by no record " in project.edgepipe("cache", "du").out
+
+
 def test_an_empty_cache(project: Folder) -> None:
     assert "0 records in" in project.edgepipe("cache", "ls").out
     assert project.edgepipe("cache", "du").code == 0
