@@ -108,8 +108,20 @@ def test_verify_finds_damage_and_repairs_it(project: Folder) -> None:
     assert not path.exists()
     assert "quarantine holds what was damaged" in project.edgepipe("cache", "du").out
     assert project.edgepipe("cache", "verify").code == 0
+    reason = "it ran, and its result was damaged: cache verify removed it"
+    row = project.edgepipe("plan", "p.yaml", "--json").json["nodes"][0]
+    assert (row["status"], row["reason"]) == ("runs", reason)
+    assert row["seconds"] > 0
+    why = project.edgepipe("why", "p.yaml", "first").out
+    assert f"  {reason}\n" in why
+    assert "it last ran on" in why
+    changed = project.edgepipe("plan", "p.yaml", "--set", "first.with.count=6").out
+    assert "first.with.count: 5 → 6" in changed
     assert run(project) == keys
     assert project.trace() == ["first", "last", "first"]
+    # What was made again and then forgotten was not damaged.
+    next(p for p in records(project.cache) if keys["first"].endswith(p.name)).unlink()
+    assert "was damaged" not in project.edgepipe("plan", "p.yaml").out
     assert wrong_names(project.cache) == []
 
 
@@ -130,6 +142,7 @@ def test_verify_finds_every_kind_of_damage(project: Folder, how: str) -> None:
     done = project.edgepipe("cache", "verify", "--repair", "--json")
     assert (done.code, done.json["whole"]) == (0, True)
     assert len(done.json["dropped"]) >= 1
+    assert "it ran, and its result was damaged" in project.edgepipe("plan", "p.yaml").out
     assert project.edgepipe("cache", "verify").code == 0
     assert run(project) == keys
 
