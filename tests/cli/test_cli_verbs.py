@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,23 @@ def test_json_of_a_run_is_what_show_says(mini: Folder) -> None:
     done = mini.edgepipe("show", "nothing")
     assert done.code == 2
     assert "there is no run 'nothing'" in done.err
+
+
+def test_json_of_a_run_has_its_warnings(project: Folder) -> None:
+    project.write(
+        "p.yaml",
+        "edgepipe: 1\nname: p\nstages:\n  loud: {uses: misbehave, with: {how: warn}}\n"
+        "  still: {uses: numbers}\n",
+    )
+    ran = project.edgepipe("run", "p.yaml", "--json").json
+    assert ran["warnings"] == [{"node": "loud", "message": "look out"}]
+    assert project.edgepipe("show", "--json").json["warnings"] == ran["warnings"]
+    assert project.edgepipe("run", "p.yaml", "--json").json["warnings"] == []
+    record = Path(ran["folder"]) / "run.json"
+    old = json.loads(record.read_text())
+    del old["warnings"]
+    record.write_text(json.dumps(old))
+    assert project.edgepipe("show", "--json").json["warnings"] == []
 
 
 def test_show_last_is_the_last_of_runs_within_a_second(mini: Folder) -> None:
