@@ -7,7 +7,6 @@ import gc
 import json
 import os
 import shutil
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -60,9 +59,8 @@ def guarded(verb: str, arguments: Sequence[str], question: str = "") -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader has enough (| head): end quietly, as other tools do.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+        # For `main`: what is still to be written may meet it too.
+        raise
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         return _report(EdgepipeError(f"{place}{(error.strerror or str(error)).lower()}"), options)

@@ -4,24 +4,49 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
-from edgepipe.events import Event, Listener, NodeLog, NodeStarted
+from edgepipe.events import (
+    Event,
+    GateChecked,
+    Listener,
+    NodeLog,
+    NodeStarted,
+    RunFinished,
+    RunStarted,
+)
 from edgepipe.results import Warned
 
 
 class Telling:
-    """Passes on what happens and keeps the warnings."""
+    """Passes on what happens, keeps the warnings, and ends the run where nobody reads any more."""
 
     def __init__(self, *, json: bool, plain: bool) -> None:
         self.warnings: list[Warned] = []
         self._listener, self.close = _listener(json=json, plain=plain)
+        self._unread = False
+        self._ended = False
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, NodeLog) and event.warning:
             self.warnings.append(Warned(event.node, event.message))
-        self._listener(event)
+        if not self._unread:
+            try:
+                self._listener(event)
+            except BrokenPipeError:
+                self._unread = True
+        if self._unread and not self._ended and _can_end(event):
+            # The reader has enough (| head): as after ^C, nodes end in order and it is recorded.
+            self._ended = True
+            raise KeyboardInterrupt
+
+
+def _can_end(event: Event) -> bool:
+    """Whether the run can still be ended, and by this thread: the team's store warns in others."""
+    around = isinstance(event, RunStarted | GateChecked | RunFinished)
+    return not around and threading.current_thread() is threading.main_thread()
 
 
 def _listener(*, json: bool, plain: bool) -> tuple[Listener, Callable[[], None]]:
