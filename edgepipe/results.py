@@ -77,6 +77,7 @@ class RunResult:
     id: str
     pipeline: str
     file: str
+    """As it was named on the command line."""
     started: str
     """ISO 8601, UTC."""
     seconds: float
@@ -90,6 +91,8 @@ class RunResult:
     edgepipe: str = ""
     warnings: tuple[Warned, ...] = ()
     """In their order; what is cached does not warn again."""
+    source: str = ""
+    """The file relative to the project, absolute outside it; empty in records of earlier versions."""
 
     def repeated(self) -> RunResult:
         """What a run finds that has nothing to do because this one did it."""

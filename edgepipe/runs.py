@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -50,7 +51,7 @@ def same(
         keys: node → key, in the order of the graph.
         like: whether all else is the same that a run shows.
     """
-    ours = [name for name in listed(runs) if name.split("-", 2)[2].rpartition("-")[0] == pipeline]
+    ours = [name for name in listed(runs) if _pipeline_of(name) == pipeline]
     if not ours:
         return None
     try:
@@ -63,7 +64,7 @@ def same(
 
 
 def find(runs: Path, name: str = "last") -> Path:
-    """The folder of a run by its id, an unambiguous part of it, or ``last``.
+    """The folder of a run by its id, an unambiguous part of it, ``last``, or a pipeline's file.
 
     Raises:
         ConfigError: there is no such run, or there are several.
@@ -71,13 +72,39 @@ def find(runs: Path, name: str = "last") -> Path:
     known = listed(runs)
     if not known:
         raise ConfigError(f"no run is recorded in {runs}", "start one: edgepipe run PIPELINE")
-    found = known[-1:] if name == "last" else [run for run in known if name in run]
-    if name in known:
-        found = [name]
+    if name.endswith((".yaml", ".yml")):
+        return _last_of(runs, Path(name), known)
+    return runs / (known[-1] if name == "last" else _one(name, known))
+
+
+def _one(name: str, known: list[str]) -> str:
+    """The one id that a name is, or is a part of."""
+    found = [name] if name in known else [run for run in known if name in run]
     if len(found) != 1:
         what = "several runs match" if found else "there is no run"
         raise ConfigError(f"{what} '{name}'", did_you_mean(name, found or known[-10:], "runs"))
-    return runs / found[0]
+    return found[0]
+
+
+def _last_of(runs: Path, file: Path, known: list[str]) -> Path:
+    """The last run of a pipeline: of its name, from this file."""
+    from edgepipe.config import load as load_config
+
+    pipeline = load_config(file).root.at(("name",)).value
+    project, place = runs.parent.parent, file.resolve()
+    for run in reversed(known):
+        if _pipeline_of(run) == pipeline:
+            with contextlib.suppress(ConfigError):
+                result = read(runs / run)
+                if (project / (result.source or result.file)).resolve() == place:
+                    return runs / run
+    message = f"no run of '{pipeline}' from {file} is recorded in {runs}"
+    raise ConfigError(message, f"start one: edgepipe run {file}")
+
+
+def _pipeline_of(run: str) -> str:
+    """The pipeline's name in a run's id; empty where it is no id."""
+    return run.partition("-")[2].partition("-")[2].rpartition("-")[0]
 
 
 def read(folder: Path) -> RunResult:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edgepipe.results import RunResult
 
 INTERRUPTED = 130
+RUN_HELP = "an id or part of it, or a pipeline's file: its last run; the last of all if left out"
 
 
 def guarded(verb: str, arguments: Sequence[str], question: str = "") -> int:

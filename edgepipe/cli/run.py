@@ -178,6 +178,7 @@ def _run(
             versions=_versions(compiled),
             edgepipe=__version__,
             warnings=tuple(tell.warnings),
+            source=compiled.planner.last.pipeline,
         )
         tell(RunFinished(result, str(folder)))
     finally:

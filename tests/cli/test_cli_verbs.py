@@ -127,6 +127,38 @@ def test_json_of_a_run_is_what_show_says(mini: Folder) -> None:
     assert "there is no run 'nothing'" in done.err
 
 
+def test_a_pipeline_names_its_last_run(mini: Folder) -> None:
+    mini.write("sub/other.yaml", PIPELINE.replace("name: mini", "name: other"))
+    mini.write("copy.yaml", PIPELINE)
+    own = mini.edgepipe("run", "mini.yaml", "--json").json["id"]
+    copy = mini.edgepipe("run", "copy.yaml", "--json").json["id"]
+    inside = Folder(mini.path / "sub")
+    other = inside.edgepipe("run", "other.yaml", "--json").json["id"]
+    assert mini.edgepipe("show", "--json").json["id"] == other
+    for file, run in (("mini.yaml", own), ("copy.yaml", copy), ("sub/other.yaml", other)):
+        assert mini.edgepipe("show", file, "--json").json["id"] == run
+        assert mini.edgepipe("runs", "show", file, "--json").json["id"] == run
+        done = mini.edgepipe("export", "numbers", "out", "--run", file, "--json", "--force")
+        assert done.json["run"] == run
+    assert inside.edgepipe("show", "../mini.yaml", "--json").json["id"] == own
+    # A record of an earlier version knows only how the file was named.
+    record = mini.path / ".edgepipe" / "runs" / own / "run.json"
+    old = json.loads(record.read_text())
+    assert old.pop("source") == "mini.yaml"
+    record.write_text(json.dumps(old))
+    assert mini.edgepipe("show", "mini.yaml", "--json").json["id"] == own
+    # Renamed, it is another pipeline.
+    mini.write("mini.yaml", PIPELINE.replace("name: mini", "name: new"))
+    for verb in (("show", "mini.yaml"), ("export", "numbers", "out2", "--run", "mini.yaml")):
+        done = mini.edgepipe(*verb)
+        assert (done.code, done.out) == (2, "")
+        assert done.err == (
+            "error: no run of 'new' from mini.yaml is recorded in "
+            f"{mini.path}/.edgepipe/runs\n  start one: edgepipe run mini.yaml\n"
+        )
+    assert "mimi.yaml cannot be read" in mini.edgepipe("show", "mimi.yaml").err
+
+
 def test_json_of_a_run_has_its_warnings(project: Folder) -> None:
     project.write(
         "p.yaml",
