@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from edgepipe.errors import ConfigError, did_you_mean
+from edgepipe.holding import held
 from edgepipe.replacing import replace
 from edgepipe.results import RunResult
 
@@ -30,6 +32,25 @@ def save(folder: Path, result: RunResult) -> None:
     body = json.dumps(result.as_json()) + "\n"
     # The folder of a killed run is not looked into again, the one around it is.
     replace(os.fspath(folder / "run.json"), body.encode(), os.fspath(folder.parent))
+
+
+@contextlib.contextmanager
+def going_on(folder: Path) -> Iterator[None]:
+    """Hold a run's folder while the run goes on; without anything in it, it goes in the end."""
+    with contextlib.ExitStack() as stack:
+        # Where it cannot be made, that is said of what is written into it.
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True)
+            stack.callback(_remove_empty, folder)
+            handle = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _remove_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        os.removedirs(folder)
 
 
 def listed(runs: Path) -> list[str]:
@@ -63,13 +84,18 @@ def same(
     return (folder, result) if whole else None
 
 
-def find(runs: Path, name: str = "last") -> Path:
+def find(runs: Path, name: str = "last", also: Sequence[str] = ()) -> Path:
     """The folder of a run by its id, an unambiguous part of it, ``last``, or a pipeline's file.
+
+    Args:
+        runs: the folder of the project's runs.
+        name: of the run.
+        also: runs without a result that may be meant.
 
     Raises:
         ConfigError: there is no such run, or there are several.
     """
-    known = listed(runs)
+    known = sorted([*listed(runs), *also])
     if not known:
         raise ConfigError(f"no run is recorded in {runs}", "start one: edgepipe run PIPELINE")
     if name.endswith((".yaml", ".yml")):
@@ -126,11 +152,23 @@ def remove(folder: Path) -> None:
     """Remove a run. What it made stays in the cache until gc, which then no longer keeps it.
 
     Raises:
+        ConfigError: the run goes on.
         OSError: the folder cannot be written.
     """
+    if held(str(folder)):
+        raise ConfigError(f"the run {folder.name} goes on", "remove it when it has ended")
     # First what makes it a run: a kill leaves no half of one.
-    (folder / "run.json").unlink()
+    (folder / "run.json").unlink(missing_ok=True)
     shutil.rmtree(folder)
+
+
+def old(runs: Path, keep: int) -> list[str]:
+    """Ids of all runs but the last ``keep``, and of what was killed before those; oldest first."""
+    known = listed(runs)
+    if keep and len(known) <= keep:
+        return []
+    killed = (name for name in unfinished(runs) if not held(str(runs / name)))
+    return sorted(n for n in (*known, *killed) if not keep or n < known[-keep])
 
 
 def unfinished(runs: Path) -> list[str]:

@@ -154,40 +154,41 @@ def _run(
     settings = Options(there, jobs, fresh, options.keep_going)
     signal.signal(signal.SIGTERM, _terminate)
     started, begin = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
-    try:
-        runner = Runner(
-            compiled.planner,
-            LocalExecutor(jobs),
-            tell,
-            settings,
-            folder / "logs",
-            remote,
-        )
-        outcome = runner.run(run_id, decisions)
-        result = RunResult(
-            id=run_id,
-            pipeline=graph.name,
-            file=str(options.pipeline),
-            started=started,
-            seconds=time.perf_counter() - begin,
-            status=outcome.status,
-            seed=graph.seed,
-            nodes=tuple(outcome.nodes.values()),
-            gates=tuple(outcome.gates),
-            machine=_machine(),
-            versions=_versions(compiled),
-            edgepipe=__version__,
-            warnings=tuple(tell.warnings),
-            source=compiled.planner.last.pipeline,
-        )
-        tell(RunFinished(result, str(folder)))
-    finally:
-        tell.close()
-    try:
-        # First: a kill in between must leave no recorded run without its report.
-        _write_page(folder / "report.html", result)
-    finally:
-        runs.save(folder, result)
+    with runs.going_on(folder):
+        try:
+            runner = Runner(
+                compiled.planner,
+                LocalExecutor(jobs),
+                tell,
+                settings,
+                folder / "logs",
+                remote,
+            )
+            outcome = runner.run(run_id, decisions)
+            result = RunResult(
+                id=run_id,
+                pipeline=graph.name,
+                file=str(options.pipeline),
+                started=started,
+                seconds=time.perf_counter() - begin,
+                status=outcome.status,
+                seed=graph.seed,
+                nodes=tuple(outcome.nodes.values()),
+                gates=tuple(outcome.gates),
+                machine=_machine(),
+                versions=_versions(compiled),
+                edgepipe=__version__,
+                warnings=tuple(tell.warnings),
+                source=compiled.planner.last.pipeline,
+            )
+            tell(RunFinished(result, str(folder)))
+        finally:
+            tell.close()
+        try:
+            # First: a kill in between must leave no recorded run without its report.
+            _write_page(folder / "report.html", result)
+        finally:
+            runs.save(folder, result)
     return folder, result, list(runner.records.values())
 
 

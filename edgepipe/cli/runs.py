@@ -164,10 +164,11 @@ def _remove(options: argparse.Namespace, folder: Path) -> int:
     if options.keep is not None and options.keep < 0:
         raise ConfigError("--keep must be at least 0")
     if options.runs:
-        names = list(dict.fromkeys(runs.find(folder, name).name for name in options.runs))
+        killed = runs.unfinished(folder)
+        found = [runs.find(folder, name, killed).name for name in options.runs]
+        names = list(dict.fromkeys(found))
     else:
-        known = runs.listed(folder)
-        names = known[: len(known) - options.keep] if options.keep < len(known) else []
+        names = runs.old(folder, options.keep)
     for name in names if not options.dry_run else ():
         runs.remove(folder / name)
     if options.json:
