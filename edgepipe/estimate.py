@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
+from typing import Any
 
+from edgepipe.explain import Change
 from edgepipe.graph import Graph
+
+_LENGTHS = {"epochs", "iterations", "step_epochs", "steps"}
+"""Parameters that a node's time grows with."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,25 @@ class Estimate:
     """The nodes that no number of cores makes shorter, in their order."""
     path_seconds: float
     unknown: int
-    """Nodes that nobody has ever seen run; they are left out."""
+    """Nodes whose time is not known; they are left out."""
+
+
+def grown(changes: Iterable[Change]) -> bool:
+    """Whether a node has more epochs or steps than when it ran last: that time says nothing then.
+
+    A time is not scaled: what of it the epochs took is not known.
+    """
+    return any(
+        change.what == "params"
+        and change.name.rpartition(".")[2] in _LENGTHS
+        and not _less(change.after, change.before)
+        for change in changes
+    )
+
+
+def _less(one: Any, two: Any) -> bool:
+    numbers = isinstance(one, int | float) and isinstance(two, int | float)
+    return numbers and one < two
 
 
 def estimate(

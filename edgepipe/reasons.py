@@ -18,11 +18,19 @@ class Reasons:
     def __init__(self, last: LastKeys) -> None:
         self._last = last
         self._manifests: dict[str, explain.Manifest] = {}
+        self._damaged: set[str] = set()
+        """Nodes whose last result a repair of the cache put away."""
 
     def previous(self, name: str, store: Store) -> Record | None:
-        """The record of a node's last run, if it is still there."""
+        """The record of a node's last run, if it is still there, or was put away by a repair."""
         key = self._last.get(name)
-        return None if key is None else store.record(key, whole=False)
+        if key is None:
+            return None
+        record = store.record(key, whole=False)
+        if record is None and store.records.is_away(key):
+            self._damaged.add(name)
+            record = store.records.peek_away(key)
+        return record
 
     def changes(
         self,
@@ -69,6 +77,8 @@ class Reasons:
         if texts:
             more = f"; {len(texts) - explain.MOST} more" if len(texts) > explain.MOST else ""
             return "; ".join(texts[: explain.MOST]) + more
+        if node.name in self._damaged:
+            return "it ran, and its result was damaged: cache verify removed it"
         if previous is not None:
             return "its result is no longer in the cache"
         known = self._last.get(node.name) is not None

@@ -62,12 +62,22 @@ class GateResult:
 
 
 @dataclass(frozen=True)
+class Warned:
+    """A warning while the run went on."""
+
+    node: str
+    """Whose it is; ``cache`` for those of the cache and of the team's store."""
+    message: str
+
+
+@dataclass(frozen=True)
 class RunResult:
     """A whole run."""
 
     id: str
     pipeline: str
     file: str
+    """As it was named on the command line."""
     started: str
     """ISO 8601, UTC."""
     seconds: float
@@ -79,11 +89,15 @@ class RunResult:
     """``cpu``, ``cores``, ``memory`` (bytes), ``system``, ``python``."""
     versions: Mapping[str, str] = field(default_factory=dict)
     edgepipe: str = ""
+    warnings: tuple[Warned, ...] = ()
+    """In their order; what is cached does not warn again."""
+    source: str = ""
+    """The file relative to the project, absolute outside it; empty in records of earlier versions."""
 
     def repeated(self) -> RunResult:
         """What a run finds that has nothing to do because this one did it."""
         nodes = tuple(replace(n, status="cached", reason="", log="") for n in self.nodes)
-        return replace(self, seconds=0.0, nodes=nodes)
+        return replace(self, seconds=0.0, nodes=nodes, warnings=())
 
     def as_json(self) -> dict[str, Any]:
         """Plain data; what is data already is not copied."""
@@ -92,7 +106,9 @@ class RunResult:
             {**vars(node), "outputs": {port: {**vars(o)} for port, o in node.outputs.items()}}
             for node in self.nodes
         ]
-        return {**vars(self), "nodes": nodes, "gates": [{**vars(gate)} for gate in self.gates]}
+        gates = [{**vars(gate)} for gate in self.gates]
+        warnings = [{**vars(warned)} for warned in self.warnings]
+        return {**vars(self), "nodes": nodes, "gates": gates, "warnings": warnings}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> RunResult:
@@ -107,4 +123,6 @@ class RunResult:
             for node in value["nodes"]
         )
         gates = tuple(GateResult(**gate) for gate in value["gates"])
-        return cls(**{**value, "nodes": nodes, "gates": gates})
+        # Records of earlier versions have none.
+        warnings = tuple(Warned(**warned) for warned in value.get("warnings", ()))
+        return cls(**{**value, "nodes": nodes, "gates": gates, "warnings": warnings})

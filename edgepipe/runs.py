@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from edgepipe.errors import ConfigError, did_you_mean
+from edgepipe.holding import held
 from edgepipe.replacing import replace
 from edgepipe.results import RunResult
 
@@ -29,6 +32,25 @@ def save(folder: Path, result: RunResult) -> None:
     body = json.dumps(result.as_json()) + "\n"
     # The folder of a killed run is not looked into again, the one around it is.
     replace(os.fspath(folder / "run.json"), body.encode(), os.fspath(folder.parent))
+
+
+@contextlib.contextmanager
+def going_on(folder: Path) -> Iterator[None]:
+    """Hold a run's folder while the run goes on; without anything in it, it goes in the end."""
+    with contextlib.ExitStack() as stack:
+        # Where it cannot be made, that is said of what is written into it.
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True)
+            stack.callback(_remove_empty, folder)
+            handle = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _remove_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        os.removedirs(folder)
 
 
 def listed(runs: Path) -> list[str]:
@@ -50,7 +72,7 @@ def same(
         keys: node → key, in the order of the graph.
         like: whether all else is the same that a run shows.
     """
-    ours = [name for name in listed(runs) if name.split("-", 2)[2].rpartition("-")[0] == pipeline]
+    ours = [name for name in listed(runs) if _pipeline_of(name) == pipeline]
     if not ours:
         return None
     try:
@@ -62,22 +84,53 @@ def same(
     return (folder, result) if whole else None
 
 
-def find(runs: Path, name: str = "last") -> Path:
-    """The folder of a run by its id, an unambiguous part of it, or ``last``.
+def find(runs: Path, name: str = "last", also: Sequence[str] = ()) -> Path:
+    """The folder of a run by its id, an unambiguous part of it, ``last``, or a pipeline's file.
+
+    Args:
+        runs: the folder of the project's runs.
+        name: of the run.
+        also: runs without a result that may be meant.
 
     Raises:
         ConfigError: there is no such run, or there are several.
     """
-    known = listed(runs)
+    known = sorted([*listed(runs), *also])
     if not known:
         raise ConfigError(f"no run is recorded in {runs}", "start one: edgepipe run PIPELINE")
-    found = known[-1:] if name == "last" else [run for run in known if name in run]
-    if name in known:
-        found = [name]
+    if name.endswith((".yaml", ".yml")):
+        return _last_of(runs, Path(name), known)
+    return runs / (known[-1] if name == "last" else _one(name, known))
+
+
+def _one(name: str, known: list[str]) -> str:
+    """The one id that a name is, or is a part of."""
+    found = [name] if name in known else [run for run in known if name in run]
     if len(found) != 1:
         what = "several runs match" if found else "there is no run"
         raise ConfigError(f"{what} '{name}'", did_you_mean(name, found or known[-10:], "runs"))
-    return runs / found[0]
+    return found[0]
+
+
+def _last_of(runs: Path, file: Path, known: list[str]) -> Path:
+    """The last run of a pipeline: of its name, from this file."""
+    from edgepipe.config import load as load_config
+
+    pipeline = load_config(file).root.at(("name",)).value
+    project, place = runs.parent.parent, file.resolve()
+    for run in reversed(known):
+        if _pipeline_of(run) == pipeline:
+            with contextlib.suppress(ConfigError):
+                result = read(runs / run)
+                if (project / (result.source or result.file)).resolve() == place:
+                    return runs / run
+    message = f"no run of '{pipeline}' from {file} is recorded in {runs}"
+    raise ConfigError(message, f"start one: edgepipe run {file}")
+
+
+def _pipeline_of(run: str) -> str:
+    """The pipeline's name in a run's id; empty where it is no id."""
+    return run.partition("-")[2].partition("-")[2].rpartition("-")[0]
 
 
 def read(folder: Path) -> RunResult:
@@ -99,11 +152,23 @@ def remove(folder: Path) -> None:
     """Remove a run. What it made stays in the cache until gc, which then no longer keeps it.
 
     Raises:
+        ConfigError: the run goes on.
         OSError: the folder cannot be written.
     """
+    if held(str(folder)):
+        raise ConfigError(f"the run {folder.name} goes on", "remove it when it has ended")
     # First what makes it a run: a kill leaves no half of one.
-    (folder / "run.json").unlink()
+    (folder / "run.json").unlink(missing_ok=True)
     shutil.rmtree(folder)
+
+
+def old(runs: Path, keep: int) -> list[str]:
+    """Ids of all runs but the last ``keep``, and of what was killed before those; oldest first."""
+    known = listed(runs)
+    if keep and len(known) <= keep:
+        return []
+    killed = (name for name in unfinished(runs) if not held(str(runs / name)))
+    return sorted(n for n in (*known, *killed) if not keep or n < known[-keep])
 
 
 def unfinished(runs: Path) -> list[str]:

@@ -17,6 +17,7 @@ from edgepipe.errors import ConfigError, Problem
 from edgepipe.filestate import FileState, Seen, tree_digest
 from edgepipe.fingerprint import NOTHING, Fingerprints, Reached, together
 from edgepipe.masking import NAME
+from edgepipe.project import Project
 from edgepipe.stage import SecretName, SourceCode, SourcePath, Stage
 from edgepipe.yamltree import Node
 
@@ -126,6 +127,27 @@ def missing(stage: Stage, tree: Node, root: Path) -> Iterator[Problem]:
         found = _find(marker, str(value), tree.at(loc), root)
         if isinstance(found, Problem):
             yield found
+
+
+def written_by_runs(stage: Stage, tree: Node, project: Project) -> Iterator[Problem]:
+    """Parameters that name a folder in which runs write: it would change while it is read."""
+    if not _may_be_marked(type(stage)):
+        return
+    elsewhere = "name a folder without it, or another one for the cache: --cache, EDGEPIPE_CACHE"
+    places = (
+        (project.cache, "the cache", elsewhere),
+        (project.state.parent, "what runs leave", "name a folder without it"),
+    )
+    for loc, marker, value in marked(stage):
+        found = _find(marker, str(value), tree.at(loc), project.root)
+        if not isinstance(marker, SourcePath) or isinstance(found, Problem):
+            continue
+        folder = Path(found.text).resolve()
+        for place, what, hint in places:
+            if place.resolve().is_relative_to(folder):
+                name = ".".join(map(str, loc))
+                message = f"'{name}' would change while it is read: {what} is in it, {place}"
+                yield Problem(message, hint, tree.at(loc).where)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,13 @@ M = TypeVar("M", bound=BaseModel)
 _PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]*$"
 _NAME = "letters, digits, '_' and '-', and a letter first"
 Name = Annotated[str, Field(pattern=_PATTERN)]
-Size = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)? ?([kKMG]?B|[KMG]iB)$")]
+_SIZE = r"^[0-9]+(\.[0-9]+)? ?([kKMG]?B|[KMG]iB)$"
+Size = Annotated[str, Field(pattern=_SIZE)]
+_FORMS = {
+    _PATTERN: _NAME,
+    _SIZE: "a size in B, kB, MB, GB, KiB, MiB or GiB, like 2 GB or 512 MiB",
+}
+"""What a person reads instead of a pattern."""
 
 
 class _Spec(BaseModel):
@@ -222,7 +228,7 @@ def _reason(kind: str, context: Mapping[str, Any], message: str) -> str:
         return f"must be {context['expected']}"
     if kind == "string_pattern_mismatch":
         pattern = context["pattern"]
-        return f"must be {_NAME}" if pattern == _PATTERN else f"must match {pattern}"
+        return f"must be {_FORMS[pattern]}" if pattern in _FORMS else f"must match {pattern}"
     if kind.endswith(("too_short", "too_long")):
         bound = context.get("min_length", context.get("max_length"))
         plural = ("entry", "entries") if not kind.startswith("string") else ("sign", "signs")

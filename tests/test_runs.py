@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +156,46 @@ def test_ls_says_what_a_kill_left(project: Folder) -> None:
     assert project.edgepipe("runs", "ls").out.splitlines()[1:] == [said]
     run(project, 5)
     assert project.edgepipe("runs", "ls").out.splitlines()[2:] == [said]
+
+
+def test_rm_removes_what_a_kill_left_but_no_run_that_goes_on(project: Folder) -> None:
+    text = "  a: {uses: misbehave, with: {seconds: 60}}\n"
+    project.write("slow.yaml", f"edgepipe: 1\nname: slow\nstages:\n{text}")
+    folder = project.path / ".edgepipe/runs"
+    process = project.start("run", "slow.yaml")
+    try:
+        while not project.trace():
+            assert process.poll() is None
+            time.sleep(0.02)
+        (name,) = runs.unfinished(folder)
+        done = project.edgepipe("runs", "rm", name)
+        assert (done.code, done.out) == (2, "")
+        assert done.err == f"error: the run {name} goes on\n  remove it when it has ended\n"
+        assert project.edgepipe("runs", "rm", "--keep", "0").out == "0 runs removed\n"
+        assert (folder / name / "logs").is_dir()
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert project.edgepipe("runs", "rm", name[-4:], "--dry-run").out.startswith(name)
+    assert project.edgepipe("runs", "rm", name[-4:]).out == f"{name}\n1 run removed\n"
+    assert list(folder.iterdir()) == []
+
+
+def test_rm_keeps_what_was_killed_after_the_runs_that_stay(project: Folder) -> None:
+    ids = [run(project, count) for count in (5, 6)]
+    folder = project.path / ".edgepipe/runs"
+    early, late = "20200101-000000000-p-0000", "20990101-000000000-p-0000"
+    for name in (early, late):
+        (folder / name / "logs").mkdir(parents=True)
+    assert runs.old(folder, 2) == []
+    assert runs.old(folder, 1) == [early, ids[0]]
+    assert runs.old(folder, 0) == [early, *ids, late]
+
+
+def test_a_run_that_is_refused_leaves_no_folder(project: Folder) -> None:
+    project.write("p.yaml", "edgepipe: 1\nname: p\nstages: {a: {uses: numbers, gpus: 9}}\n")
+    assert project.edgepipe("run", "p.yaml").code == 2
+    assert not (project.path / ".edgepipe" / "runs").exists()
 
 
 def test_unfinished_runs_are_told_apart(tmp_path: Path) -> None:

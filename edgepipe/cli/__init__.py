@@ -27,6 +27,9 @@ VERBS = {
     "doctor": "what is installed, what is missing, how to get it",
 }
 
+_BROKEN_PIPE = 141
+"""128 + SIGPIPE; to import signal takes milliseconds."""
+
 EXIT_CODES = """\
 exit codes: 0 done, 1 a stage or an action failed, 2 the configuration is wrong, 3 a gate failed,
 4 plan --check found work to do, 5 cache verify found damage, 130 interrupted"""
@@ -48,10 +51,20 @@ def usage() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
     try:
-        return _main(sys.argv[1:] if arguments is None else list(arguments))
+        code = _main(sys.argv[1:] if arguments is None else list(arguments))
+        # At the end of the process nobody could answer for a reader that has gone.
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         # ^C while modules are imported, or while a verb's errors are told.
         return 130
+    except OSError as error:
+        # Where the reader has enough (| head), end quietly, as other tools do.
+        broken = isinstance(error, BrokenPipeError)
+        if not broken:
+            print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE if broken else 1
 
 
 def _main(arguments: list[str]) -> int:

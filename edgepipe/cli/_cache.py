@@ -75,43 +75,29 @@ def listing(options: argparse.Namespace) -> int:
 
 def usage(options: argparse.Namespace) -> int:
     """How large the store is."""
-    from edgepipe.store.files import shards, size_of
+    from edgepipe.store.files import size_of
+    from edgepipe.store.usage import usage as count
 
     store, project = opened(options)
     root = os.fspath(store.root)
-    sizes = {digest: entry.stat().st_size for digest, entry in shards(f"{root}/objects")}
-    kinds: Counter[str] = Counter()
-    records = 0
-    for key in sorted(store.records.keys()):
-        record = store.records.peek(key)
-        if record is not None:
-            records += 1
-            kinds[record.kind] += sum(output.size for output in record.outputs.values())
+    found = count(store)
     parts = {
         name: size_of(f"{root}/{name}") for name in ("records", "scratch", "quarantine", "tmp")
     }
-    total = sum(sizes.values())
     if options.json:
-        print_json(
-            {
-                "cache": root,
-                "objects": len(sizes),
-                "size": total,
-                "cap": project.cache_size,
-                "records": records,
-                "kinds": kinds,
-                "others": parts,
-            }
-        )
+        print_json({"cache": root, "cap": project.cache_size, **vars(found), "others": parts})
         return 0
     cap = f" of at most {size(project.cache_size)}" if project.cache_size else ""
     print(
-        f"{size(total)}{cap} in {plural(len(sizes), 'object')}, {plural(records, 'record')}: {root}"
+        f"{size(found.size)}{cap} in {plural(found.objects, 'object')},"
+        f" {plural(found.records, 'record')}: {root}"
     )
-    for kind, count in kinds.most_common():
-        print(f"  {kind:<24}{size(count):>10}")
-    for name, count in parts.items():
-        print(f"  {name + '/':<24}{size(count):>10}")
+    rest = (("shared by several kinds", found.shared), ("needed by no record", found.unused))
+    for name, taken in (*found.kinds.most_common(), *(row for row in rest if row[1])):
+        print(f"  {name:<24}{size(taken):>10}")
+    print("beside them")
+    for name, taken in parts.items():
+        print(f"  {name + '/':<24}{size(taken):>10}")
     if parts["quarantine"]:
         print(f"  {root}/quarantine holds what was damaged: look at it, then remove it")
     return 0

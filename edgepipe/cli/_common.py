@@ -7,7 +7,6 @@ import gc
 import json
 import os
 import shutil
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -16,13 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgepipe.cli import VERBS, load
+from edgepipe.cli._parser import Parser, add_cache
 from edgepipe.errors import ConfigError, EdgepipeError, did_you_mean
 
 if TYPE_CHECKING:
     from edgepipe.graph import Graph
+    from edgepipe.project import Project
     from edgepipe.results import RunResult
 
 INTERRUPTED = 130
+RUN_HELP = "an id or part of it, or a pipeline's file: its last run; the last of all if left out"
 
 
 def guarded(verb: str, arguments: Sequence[str], question: str = "") -> int:
@@ -40,25 +42,26 @@ def guarded(verb: str, arguments: Sequence[str], question: str = "") -> int:
         )
         return 2
     module: Any = load(verb)
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"edgepipe {verb}",
         description=module.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     module.configure(parser)
-    options = parser.parse_args(list(arguments))
-    options.question = question
+    # What says how an error is shown counts also where the arguments are wrong.
+    options = argparse.Namespace(debug="--debug" in arguments, json="--json" in arguments)
     try:
+        options = parser.parse_args(list(arguments))
+        options.question = question
         return int(module.main(options))
     except EdgepipeError as error:
         return _report(error, options)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader has enough (| head): end quietly, as other tools do.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+        # For `main`: what is still to be written may meet it too.
+        raise
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         return _report(EdgepipeError(f"{place}{(error.strerror or str(error)).lower()}"), options)
@@ -95,7 +98,7 @@ def add_pipeline(parser: argparse.ArgumentParser) -> None:
         metavar="PATH=VALUE",
         help="override a value: vars.epochs=3, student.with.temperature=2",
     )
-    parser.add_argument("--cache", type=Path, metavar="DIR", help="instead of $EDGEPIPE_CACHE")
+    add_cache(parser)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -131,11 +134,22 @@ def _compiled(options: argparse.Namespace) -> Compiled:
     kinds = Kinds(project.plugins)
     graph = compile_graph(config, kinds, project.root)
     graph = _part(graph, getattr(options, "from_", None), getattr(options, "until", None))
+    _check_apart(graph, project)
     planner = Planner(graph, kinds.roots, project)
     planner.check()
     for warning in planner.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     return Compiled(graph, project, kinds, planner)
+
+
+def _check_apart(graph: Graph, project: Project) -> None:
+    """Raise ConfigError where a node reads a folder in which runs write."""
+    from edgepipe.sources import written_by_runs
+
+    nodes = graph.nodes.values()
+    problems = [p for node in nodes for p in written_by_runs(node.stage, node.tree, project)]
+    if problems:
+        raise ConfigError(dict.fromkeys(problems))
 
 
 def _part(graph: Graph, begin: str | None, end: str | None) -> Graph:

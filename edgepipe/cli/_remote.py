@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepipe.cli._common import Compiled, add_json, compile_pipeline, print_json
+from edgepipe.cli._parser import add_cache
 from edgepipe.errors import ConfigError
 from edgepipe.project import Project
 from edgepipe.remote import Remote, RemoteError
@@ -47,7 +48,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="PATH=VALUE", help="override a value"
     )
     parser.add_argument("--project", type=Path, default=Path(), metavar="DIR", help="whose remote")
-    parser.add_argument("--cache", type=Path, metavar="DIR", help="instead of $EDGEPIPE_CACHE")
+    add_cache(parser)
     add_json(parser)
 
 

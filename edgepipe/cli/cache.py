@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from edgepipe.cli import _cache, _cache_files, _remote
-from edgepipe.cli._common import add_json
+from edgepipe.cli._common import RUN_HELP, add_json
+from edgepipe.cli._parser import add_cache
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     export = verbs.add_parser("export", help="write records and objects into one tar file")
     export.add_argument("file", type=Path, metavar="FILE")
     export.add_argument("nodes", nargs="*", metavar="NODE", help="of the run; all if left out")
-    export.add_argument("--run", metavar="RUN", help="only what this run used; an id or part of it")
+    export.add_argument("--run", metavar="RUN|PIPELINE", help=f"only what a run used: {RUN_HELP}")
     take = verbs.add_parser("import", help="read such a file; every byte is checked first")
     take.add_argument("file", type=Path, metavar="FILE")
     pin = verbs.add_parser("pin", help="keep results for good; without arguments, list them")
@@ -44,10 +45,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _remote.configure_push(push)
     _remote.configure_pull(pull)
     for verb in (pin, unpin):
-        verb.add_argument("--run", default="last", help="whose nodes; an id or part of it")
+        verb.add_argument("--run", default="last", metavar="RUN|PIPELINE", help=RUN_HELP)
     for verb in (listing, usage, gc, verify, export, take, pin, unpin):
         verb.add_argument("--project", type=Path, default=Path(), metavar="DIR", help="whose cache")
-        verb.add_argument("--cache", type=Path, metavar="DIR", help="instead of $EDGEPIPE_CACHE")
+        add_cache(verb)
         add_json(verb)
 
 

@@ -8,7 +8,8 @@ import tempfile
 from pathlib import Path
 
 from edgepipe import runs
-from edgepipe.cli._common import add_json, print_json
+from edgepipe.cli._common import RUN_HELP, add_json, print_json
+from edgepipe.cli._parser import add_cache
 from edgepipe.errors import ConfigError, did_you_mean
 from edgepipe.gates import Ref
 from edgepipe.results import NodeResult, RunResult
@@ -19,9 +20,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("output", metavar="NODE.PORT")
     parser.add_argument("folder", type=Path, metavar="DIR", help="made if it is not there")
-    parser.add_argument("--run", default="last", help="a run's id or part of it")
+    parser.add_argument("--run", default="last", metavar="RUN|PIPELINE", help=RUN_HELP)
     parser.add_argument("--project", type=Path, default=Path(), metavar="DIR", help="whose run")
-    parser.add_argument("--cache", type=Path, metavar="DIR", help="instead of $EDGEPIPE_CACHE")
+    add_cache(parser)
     parser.add_argument("--force", action="store_true", help="replace files that are there")
     add_json(parser)
 

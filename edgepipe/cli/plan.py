@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepipe.cli._common import (
     Compiled,
@@ -16,6 +16,9 @@ from edgepipe.cli._common import (
 )
 from edgepipe.errors import ConfigError
 from edgepipe.units import seconds
+
+if TYPE_CHECKING:
+    from edgepipe.planner import Decision
 
 WORK_TO_DO = 4
 
@@ -60,7 +63,7 @@ def main(options: argparse.Namespace) -> int:
         for decision in decisions
     ]
     to_run = [row for row in rows if row["status"] == "runs"]
-    expected = _expected(compiled, to_run, options.jobs)
+    expected = _expected(compiled, decisions, options.jobs)
     if options.json:
         print_json(
             {
@@ -78,22 +81,24 @@ def main(options: argparse.Namespace) -> int:
     return WORK_TO_DO if options.check and to_run else 0
 
 
-def _expected(compiled: Compiled, to_run: list[dict[str, Any]], jobs: int | None) -> dict[str, Any]:
+def _expected(compiled: Compiled, decisions: list[Decision], jobs: int | None) -> dict[str, Any]:
     """How long the run will take, as far as earlier runs tell."""
-    from edgepipe.estimate import estimate
+    from edgepipe.estimate import estimate, grown
 
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
-    times = {row["node"]: row["seconds"] for row in to_run if row["seconds"] is not None}
-    names = {row["node"] for row in to_run}
-    found = estimate(compiled.graph, names, times, cores, jobs or cores)
+    runs = {d.node.name: d for d in decisions if d.status == "runs"}
+    longer = [name for name, decision in runs.items() if grown(decision.changes)]
+    times = {n: d.previous.seconds for n, d in runs.items() if d.previous and n not in longer}
+    found = estimate(compiled.graph, set(runs), times, cores, jobs or cores)
     return {
         "seconds": found.seconds,
         "work": found.work,
         "critical_path": list(found.path),
         "critical_path_seconds": found.path_seconds,
-        "never_run": found.unknown,
+        "never_run": found.unknown - len(longer),
+        "not_comparable": longer,
         "cores": cores,
         "jobs": jobs or cores,
     }
@@ -112,16 +117,16 @@ def _print(
 
 
 def _estimate(to_run: list[dict[str, Any]], expected: dict[str, Any]) -> str:
-    """What the summary says of the time; nothing where nothing is known."""
-    unknown = expected["never_run"]
-    if not to_run or unknown == len(to_run):
-        return ""
+    """What the summary says of the time; nothing where nothing is known of any node."""
+    unknown, longer = expected["never_run"], len(expected["not_comparable"])
+    left_out = [f"{unknown} whose time is not known"] * bool(unknown)
+    left_out += [f"{longer} with more epochs or steps than last time"] * bool(longer)
+    if unknown + longer == len(to_run):
+        return f"; no estimate: {', '.join(left_out)}" if longer else ""
     cores = expected["cores"]
     text = f"; at most about {seconds(expected['seconds'])} on {cores} core{'s' * (cores > 1)}"
     path = expected["critical_path"]
     if len(path) > 1:
         names = path if len(path) <= 4 else [*path[:2], "…", path[-1]]
         text += f", {seconds(expected['critical_path_seconds'])} of it {' → '.join(names)}"
-    if unknown:
-        text += f"; not counted: {unknown} that never ran"
-    return text
+    return text + f"; not counted: {', '.join(left_out)}" * bool(left_out)

@@ -6,7 +6,6 @@ import argparse
 import os
 import platform
 import signal
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,8 +23,9 @@ from edgepipe.cli._common import (
     open_remote,
     tables,
 )
+from edgepipe.cli._telling import Telling
 from edgepipe.errors import ConfigError, did_you_mean
-from edgepipe.events import Event, Listener, RunFinished
+from edgepipe.events import RunFinished
 from edgepipe.replacing import clear
 from edgepipe.results import RunResult
 
@@ -150,42 +150,45 @@ def _run(
     jobs = options.jobs or there.cores
     run_id = runs.new_id(graph.name)
     folder = compiled.project.runs / run_id
-    listener, close = _listener(options)
+    tell = Telling(json=options.json, plain=options.plain)
     settings = Options(there, jobs, fresh, options.keep_going)
     signal.signal(signal.SIGTERM, _terminate)
     started, begin = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
-    try:
-        runner = Runner(
-            compiled.planner,
-            LocalExecutor(jobs),
-            listener,
-            settings,
-            folder / "logs",
-            remote,
-        )
-        outcome = runner.run(run_id, decisions)
-        result = RunResult(
-            id=run_id,
-            pipeline=graph.name,
-            file=str(options.pipeline),
-            started=started,
-            seconds=time.perf_counter() - begin,
-            status=outcome.status,
-            seed=graph.seed,
-            nodes=tuple(outcome.nodes.values()),
-            gates=tuple(outcome.gates),
-            machine=_machine(),
-            versions=_versions(compiled),
-            edgepipe=__version__,
-        )
-        listener(RunFinished(result, str(folder)))
-    finally:
-        close()
-    try:
-        # First: a kill in between must leave no recorded run without its report.
-        _write_page(folder / "report.html", result)
-    finally:
-        runs.save(folder, result)
+    with runs.going_on(folder):
+        try:
+            runner = Runner(
+                compiled.planner,
+                LocalExecutor(jobs),
+                tell,
+                settings,
+                folder / "logs",
+                remote,
+            )
+            outcome = runner.run(run_id, decisions)
+            result = RunResult(
+                id=run_id,
+                pipeline=graph.name,
+                file=str(options.pipeline),
+                started=started,
+                seconds=time.perf_counter() - begin,
+                status=outcome.status,
+                seed=graph.seed,
+                nodes=tuple(outcome.nodes.values()),
+                gates=tuple(outcome.gates),
+                machine=_machine(),
+                versions=_versions(compiled),
+                edgepipe=__version__,
+                warnings=tuple(tell.warnings),
+                source=compiled.planner.last.pipeline,
+            )
+            tell(RunFinished(result, str(folder)))
+        finally:
+            tell.close()
+        try:
+            # First: a kill in between must leave no recorded run without its report.
+            _write_page(folder / "report.html", result)
+        finally:
+            runs.save(folder, result)
     return folder, result, list(runner.records.values())
 
 
@@ -215,42 +218,6 @@ def _check_before(target: str, compiled: Compiled, decisions: list[Any]) -> None
         raise ConfigError(
             f"--from {target}: what comes before is not cached: {shown}", "leave --from out"
         )
-
-
-def _listener(options: argparse.Namespace) -> tuple[Listener, Any]:
-    """Who shows the run: the board on a terminal, else lines; with --json, lines on stderr."""
-    stream = sys.stderr if options.json else sys.stdout
-    if stream.isatty() and not options.plain and os.environ.get("TERM") != "dumb":
-        return _board_when_needed(stream)
-    from edgepipe.report.lines import Lines
-
-    return Lines(stream), lambda: None
-
-
-def _board_when_needed(stream: Any) -> tuple[Listener, Any]:
-    """A board that appears with the first node that runs: a run without work needs none."""
-    from edgepipe.events import NodeStarted
-
-    held: list[Event] = []
-    board: list[Any] = []
-
-    def listener(event: Event) -> None:
-        if not board and isinstance(event, NodeStarted):
-            from edgepipe.report.board import Board
-
-            board.append(Board(stream))
-            for earlier in held:
-                board[0](earlier)
-        if board:
-            board[0](event)
-        else:
-            held.append(event)
-
-    def close() -> None:
-        for shown in board:
-            shown.close()
-
-    return listener, close
 
 
 def _write_page(path: Path, result: RunResult) -> None:

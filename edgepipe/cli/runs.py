@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepipe import runs
-from edgepipe.cli._common import add_json, print_json, tables
+from edgepipe.cli._common import RUN_HELP, add_json, print_json, tables
 from edgepipe.errors import ConfigError
 from edgepipe.results import RunResult
 from edgepipe.units import seconds, show
@@ -18,9 +18,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = verbs.add_parser("ls", help="all runs, the newest first")
     showing = verbs.add_parser("show", help="a run's results, as `edgepipe show`")
-    showing.add_argument("run", nargs="?", default="last", help="an id or part of it; the last")
+    showing.add_argument("run", nargs="?", default="last", metavar="RUN|PIPELINE", help=RUN_HELP)
     diff = verbs.add_parser("diff", help="what differs between two runs")
-    diff.add_argument("a", help="an id or part of it, or 'last'")
+    diff.add_argument("a", help="an id or part of it, a pipeline's file, or 'last'")
     diff.add_argument("b", nargs="?", default="last", help="the same; the last")
     removing = verbs.add_parser("rm", help="remove runs; gc then frees what only they held")
     removing.add_argument("runs", nargs="*", metavar="RUN", help="ids or parts of them")
@@ -164,10 +164,11 @@ def _remove(options: argparse.Namespace, folder: Path) -> int:
     if options.keep is not None and options.keep < 0:
         raise ConfigError("--keep must be at least 0")
     if options.runs:
-        names = list(dict.fromkeys(runs.find(folder, name).name for name in options.runs))
+        killed = runs.unfinished(folder)
+        found = [runs.find(folder, name, killed).name for name in options.runs]
+        names = list(dict.fromkeys(found))
     else:
-        known = runs.listed(folder)
-        names = known[: len(known) - options.keep] if options.keep < len(known) else []
+        names = runs.old(folder, options.keep)
     for name in names if not options.dry_run else ():
         runs.remove(folder / name)
     if options.json:

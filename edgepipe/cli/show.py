@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 
 from edgepipe import runs
-from edgepipe.cli._common import add_json, print_json, tables
+from edgepipe.cli._common import RUN_HELP, add_json, print_json, tables
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("run", nargs="?", default="last", help="a run's id or part of it; the last")
+    parser.add_argument("run", nargs="?", default="last", metavar="RUN|PIPELINE", help=RUN_HELP)
     parser.add_argument("--project", type=Path, default=Path(), metavar="DIR", help="whose run")
     add_json(parser)
 

@@ -116,8 +116,9 @@ def _parse(url: str, root: Path) -> tuple[Kind, str, str, Any]:
         if host not in {"", "localhost"}:
             raise ConfigError(f"the remote file://{netloc}/ names a host", f"remotes: {_SCHEMES}")
         folder = Path(unquote(parts.path) if scheme else url).expanduser()
-        absolute = (root / folder).absolute()
-        return "folder", str(absolute), str(absolute), parts
+        # As a path in a pipeline: what is shown is what is used, and nothing is asked of a drive.
+        absolute = os.path.normpath((root / folder).absolute())
+        return "folder", absolute, absolute, parts
     if scheme in {"http", "https"} and host:
         shown = f"{scheme}://{netloc}/{path}".rstrip("/")
         return "http", shown, shown, parts

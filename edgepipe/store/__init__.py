@@ -8,7 +8,7 @@ Layout below the root::
     scratch/KEY/       what a killed node left to go on from
     locks/KEY          locked by the process that computes KEY
     roots/             which records runs and pins hold, so that gc keeps them
-    quarantine/        objects that were found damaged, for a person to look at
+    quarantine/        objects that were found damaged, and records of them, for a person to look at
     verified           which objects' bytes were found right, at which stat
 
 Everything is written beside its place and renamed into it; a record is written after all objects

@@ -41,7 +41,7 @@ class Checked:
     """Bytes that were read."""
     findings: list[Finding] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
-    """Keys of the records that a repair removed."""
+    """Keys of the records that a repair took out of use."""
     repaired: bool = False
     """Whether nothing is left that is wrong."""
 
@@ -56,8 +56,8 @@ def verify(
 
     Args:
         store: the store.
-        repair: put damaged objects into the quarantine and drop the records that need what is
-            damaged or missing, so that the next run makes it again.
+        repair: put damaged objects into the quarantine, and with them the records that need what
+            is damaged or missing, so that the next run makes it again and can say why.
         progress: told how many bytes of how many are read.
 
     Raises:
@@ -165,6 +165,6 @@ def _repair(store: Store, result: Checked) -> None:
         store.on_damage = before
     keys = sorted({key for finding in result.findings for key in finding.breaks})
     for key in keys:
-        if store.records.drop(key):
+        if store.records.put_away(key):
             result.dropped.append(key)
     result.repaired = all(damage.where for damage in moved.values())

@@ -80,7 +80,7 @@ def collect(
         }
         items, useless = _items(store)
         # A tree that a run used, and that its key's record does not name any more.
-        needed = {d for tree in holding & sizes.keys() for d in _objects_of(store, tree)}
+        needed = {d for tree in holding & sizes.keys() for d in objects_of(store, tree)}
         going = _chosen(items, holding, sizes, max_size, needed)
         gone = {item.key for item in going}
         needed.update(d for item in items if item.key not in gone for d in item.objects)
@@ -135,14 +135,15 @@ def _items(store: Store) -> tuple[list[_Item], list[str]]:
         objects = set(record.manifests.values())
         for output in record.outputs.values():
             if output.tree not in trees:
-                trees[output.tree] = _objects_of(store, output.tree)
+                trees[output.tree] = objects_of(store, output.tree)
             objects |= trees[output.tree]
         used = entry.stat(follow_symlinks=False).st_mtime
         items.append(_Item(key, used, frozenset(objects)))
     return items, useless
 
 
-def _objects_of(store: Store, tree: str) -> frozenset[str]:
+def objects_of(store: Store, tree: str) -> frozenset[str]:
+    """Digests of a tree and of its files, as far as it can be read."""
     with contextlib.suppress(OSError, ValueError):
         body = files.read(os.fspath(store.object_path(tree)))
         return frozenset({tree, *(file.digest for file in unpack_tree(body))})

@@ -20,6 +20,7 @@ class Records:
 
     def __init__(self, root: str, session: Session, tell: Callable[[Damage], None]) -> None:
         self.table = f"{root}/records"
+        self._away = f"{root}/quarantine"
         self._session = session
         self._tell = tell
 
@@ -51,10 +52,7 @@ class Records:
 
     def peek(self, key: str) -> Record | None:
         """The record of a key for looking at: it does not count as used; damage is not said."""
-        with contextlib.suppress(OSError, ValueError):
-            record = unpack_record(files.read(self.path(key)))
-            return record if record and record.key == key else None
-        return None
+        return _read(self.path(key), key)
 
     def used(self, key: str) -> float:
         """When a record was used last, to the hour, in seconds since the epoch; 0 without one."""
@@ -76,6 +74,24 @@ class Records:
         except BaseException:
             os.unlink(path)
             raise
+        with contextlib.suppress(OSError):
+            os.unlink(f"{self._away}/{record.key}")
+
+    def put_away(self, key: str) -> bool:
+        """Take a record, whose result is damaged, out of use; whether it was there. Raises OSError."""
+        try:
+            files.into_place(self.path(key), f"{self._away}/{key}")
+        except FileNotFoundError:
+            return False
+        return True
+
+    def is_away(self, key: str) -> bool:
+        """Whether a record was put away, and its result not made again since."""
+        return os.path.exists(f"{self._away}/{key}")
+
+    def peek_away(self, key: str) -> Record | None:
+        """A record that was put away, if it can be read: for saying what was."""
+        return _read(f"{self._away}/{key}", key)
 
     def drop(self, key: str) -> bool:
         """Remove a record; whether it was there. Raises OSError."""
@@ -84,3 +100,10 @@ class Records:
         except FileNotFoundError:
             return False
         return True
+
+
+def _read(path: str, key: str) -> Record | None:
+    with contextlib.suppress(OSError, ValueError):
+        record = unpack_record(files.read(path))
+        return record if record and record.key == key else None
+    return None

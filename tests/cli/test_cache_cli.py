@@ -56,6 +56,27 @@ def test_ls_and_du(project: Folder) -> None:
     assert "numbers" in text
 
 
+def test_du_counts_each_object_once(project: Folder) -> None:
+    # A factor of 1: both kinds have the same numbers.
+    text = PIPELINE.replace("COUNT", "5").replace(
+        "{values: first}", "{values: first}, with: {factor: 1}"
+    )
+    project.write("p.yaml", text)
+    assert project.edgepipe("run", "p.yaml").code == 0
+    usage = project.edgepipe("cache", "du", "--json").json
+    assert set(usage["kinds"]) == {"numbers", "double"}
+    assert usage["shared"] >= len(b"[0.0, 1.0, 2.0, 3.0, 4.0]")
+    assert usage["unused"] == 0
+    assert sum(usage["kinds"].values()) + usage["shared"] == usage["size"]
+    assert "  shared by several kinds " in project.edgepipe("cache", "du").out
+    records(project.cache)[0].unlink()
+    usage = project.edgepipe("cache", "du", "--json").json
+    parts = (*usage["kinds"].values(), usage["shared"], usage["unused"])
+    assert sum(parts) == usage["size"]
+    assert usage["unused"] > usage["shared"] == 0
+    assert "  needed by no record " in project.edgepipe("cache", "du").out
+
+
 def test_an_empty_cache(project: Folder) -> None:
     assert "0 records in" in project.edgepipe("cache", "ls").out
     assert project.edgepipe("cache", "du").code == 0
@@ -87,8 +108,20 @@ def test_verify_finds_damage_and_repairs_it(project: Folder) -> None:
     assert not path.exists()
     assert "quarantine holds what was damaged" in project.edgepipe("cache", "du").out
     assert project.edgepipe("cache", "verify").code == 0
+    reason = "it ran, and its result was damaged: cache verify removed it"
+    row = project.edgepipe("plan", "p.yaml", "--json").json["nodes"][0]
+    assert (row["status"], row["reason"]) == ("runs", reason)
+    assert row["seconds"] > 0
+    why = project.edgepipe("why", "p.yaml", "first").out
+    assert f"  {reason}\n" in why
+    assert "it last ran on" in why
+    changed = project.edgepipe("plan", "p.yaml", "--set", "first.with.count=6").out
+    assert "first.with.count: 5 → 6" in changed
     assert run(project) == keys
     assert project.trace() == ["first", "last", "first"]
+    # What was made again and then forgotten was not damaged.
+    next(p for p in records(project.cache) if keys["first"].endswith(p.name)).unlink()
+    assert "was damaged" not in project.edgepipe("plan", "p.yaml").out
     assert wrong_names(project.cache) == []
 
 
@@ -109,6 +142,7 @@ def test_verify_finds_every_kind_of_damage(project: Folder, how: str) -> None:
     done = project.edgepipe("cache", "verify", "--repair", "--json")
     assert (done.code, done.json["whole"]) == (0, True)
     assert len(done.json["dropped"]) >= 1
+    assert "it ran, and its result was damaged" in project.edgepipe("plan", "p.yaml").out
     assert project.edgepipe("cache", "verify").code == 0
     assert run(project) == keys
 

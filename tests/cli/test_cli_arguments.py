@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from projects import Folder
 
@@ -41,6 +43,30 @@ def test_an_unknown_verb_is_answered_with_the_nearest(project: Folder) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("plan --sett a.b=1 x.yaml", "edgepipe plan has no option '--sett'|did you mean '--set'?"),
+        ("cache gc --max-sise=3", "edgepipe cache gc has no option '--max-sise'|did you mean '--m"),
+        ("cache lss", "edgepipe cache has no action 'lss'|did you mean 'ls'? actions: du, export"),
+        (
+            "stages --format markdwn",
+            "--format cannot be 'markdwn'|did you mean 'markdown'? choices",
+        ),
+        ("runs show a b", "'b' is one argument too many|edgepipe runs show --help says what it ta"),
+        ("run", "the following arguments are required: pipeline|edgepipe run --help says what it "),
+    ],
+)
+def test_a_mistyped_argument_is_answered_with_the_nearest(
+    arguments: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message, hint = said.split("|")
+    assert main(arguments.split()) == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}\n  {hint}")
+    assert main([*arguments.split(), "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["errors"][0]["message"] == message
+
+
 def test_wrong_arguments_exit_with_2(mini: Folder) -> None:
     assert mini.edgepipe("run").code == 2
     assert mini.edgepipe("plan", "mini.yaml", "--nonsense").code == 2
@@ -60,3 +86,14 @@ def test_a_pipeline_that_is_not_there(mini: Folder) -> None:
 def test_debug_shows_where_an_error_was_raised(mini: Folder) -> None:
     assert "Traceback" not in mini.edgepipe("plan", "nowhere.yaml").err
     assert "Traceback" in mini.edgepipe("plan", "nowhere.yaml", "--debug").err
+
+
+@pytest.mark.parametrize("arguments", ["run x.yaml", "cache du", "cache pull", "export a b"])
+def test_an_empty_cache_is_not_the_current_folder(
+    arguments: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments.split(), "--cache", ""]) == 2
+    assert capsys.readouterr().err == (
+        "error: --cache names no folder\n"
+        "  name a folder, or leave --cache out: it is then $EDGEPIPE_CACHE\n"
+    )

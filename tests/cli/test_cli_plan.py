@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from projects import Folder
@@ -49,6 +50,49 @@ def test_plan_says_what_changed_and_how_long_it_will_take(ran: Folder) -> None:
     told = ran.edgepipe("plan", "p.yaml", "--set", "b.with.factor=3").out
     assert "2 cached, 2 to run; at most about" in told
     assert told.rstrip().endswith("b → c")
+
+
+TRAINS = """\
+from _values import Numbers
+
+from edgepipe.stage import Context, Stage
+
+
+class Trains(Stage):
+    'Takes as long as it has epochs.'
+
+    outputs = {"values": Numbers}
+    epochs: int = 2
+    rate: float = 1
+
+    def run(self, ctx: Context) -> None:
+        ctx.save("values", [self.epochs * self.rate])
+"""
+
+
+def test_the_time_of_fewer_epochs_is_no_estimate_for_more(project: Folder) -> None:
+    project.write("plugins/trains.py", TRAINS)
+    text = "  t: {uses: trains}\n  d: {uses: double, in: {values: t}}\n"
+    project.write("p.yaml", f"edgepipe: 1\nname: p\nstages:\n{text}")
+    assert project.edgepipe("run", "p.yaml").code == 0
+
+    def estimate(*settings: str) -> tuple[dict[str, Any], str]:
+        told = [part for setting in settings for part in ("--set", setting)]
+        found = project.edgepipe("plan", "p.yaml", *told, "--json").json["estimate"]
+        return found, project.edgepipe("plan", "p.yaml", *told).out.splitlines()[-1]
+
+    found, said = estimate("t.with.epochs=50")
+    assert (found["not_comparable"], found["never_run"]) == (["t"], 0)
+    assert said.endswith("; not counted: 1 with more epochs or steps than last time")
+    # Fewer take no longer than it did, and a rate takes no time.
+    for setting in ("t.with.epochs=1", "t.with.rate=3"):
+        found, said = estimate(setting)
+        assert found["not_comparable"] == []
+        assert "; at most about " in said
+        assert "not counted" not in said
+    project.write("p.yaml", f"edgepipe: 1\nname: p\nstages:\n{text.splitlines()[0]}\n")
+    said = estimate("t.with.epochs=50")[1]
+    assert said == "0 cached, 1 to run; no estimate: 1 with more epochs or steps than last time"
 
 
 def test_plan_names_code_that_changed(ran: Folder) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,43 @@ def test_output_that_nobody_reads_is_no_error(mini: Folder) -> None:
     done = subprocess.run(["sh", "-c", command], cwd=mini.path, capture_output=True, check=False)
     assert done.returncode == 0
     assert done.stderr == b""
+
+
+def test_a_run_that_nobody_reads_any_more_ends_in_order(project: Folder) -> None:
+    text = "".join(f"  n{i}: {{uses: misbehave, with: {{seconds: 0.{i + 1}}}}}\n" for i in range(8))
+    project.write("p.yaml", f"edgepipe: 1\nname: p\nstages:\n{text}")
+    process = project.start("run", "p.yaml", "--jobs", "1")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    while b"  done  " not in process.stdout.readline():
+        assert process.poll() is None
+    process.stdout.close()
+    assert process.wait(timeout=30) == 128 + signal.SIGPIPE
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    listed = project.edgepipe("runs", "ls", "--json").json
+    assert listed["unfinished"] == []
+    assert [row["status"] for row in listed["runs"]] == ["interrupted"]
+    shown = project.edgepipe("show", "--json").json["nodes"]
+    assert {node["status"] for node in shown} == {"ran", "skipped"}
+    assert project.edgepipe("run", "p.yaml").code == 0
+
+
+def test_an_answer_that_nobody_reads_is_no_error(mini: Folder) -> None:
+    for verb in ("run mini.yaml", "run mini.yaml", "show", "plan mini.yaml", "run mini.yaml"):
+        if verb == "show":
+            mini.edgepipe("run", "mini.yaml")
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run(
+            command(*verb.split()),
+            cwd=mini.path,
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        os.close(writer)
+        assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
 
 
 @pytest.mark.parametrize("verb", [["run", "mini.yaml"], ["plan", "mini.yaml"], ["cache", "ls"]])

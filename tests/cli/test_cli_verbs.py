@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,55 @@ def test_json_of_a_run_is_what_show_says(mini: Folder) -> None:
     done = mini.edgepipe("show", "nothing")
     assert done.code == 2
     assert "there is no run 'nothing'" in done.err
+
+
+def test_a_pipeline_names_its_last_run(mini: Folder) -> None:
+    mini.write("sub/other.yaml", PIPELINE.replace("name: mini", "name: other"))
+    mini.write("copy.yaml", PIPELINE)
+    own = mini.edgepipe("run", "mini.yaml", "--json").json["id"]
+    copy = mini.edgepipe("run", "copy.yaml", "--json").json["id"]
+    inside = Folder(mini.path / "sub")
+    other = inside.edgepipe("run", "other.yaml", "--json").json["id"]
+    assert mini.edgepipe("show", "--json").json["id"] == other
+    for file, run in (("mini.yaml", own), ("copy.yaml", copy), ("sub/other.yaml", other)):
+        assert mini.edgepipe("show", file, "--json").json["id"] == run
+        assert mini.edgepipe("runs", "show", file, "--json").json["id"] == run
+        done = mini.edgepipe("export", "numbers", "out", "--run", file, "--json", "--force")
+        assert done.json["run"] == run
+    assert inside.edgepipe("show", "../mini.yaml", "--json").json["id"] == own
+    # A record of an earlier version knows only how the file was named.
+    record = mini.path / ".edgepipe" / "runs" / own / "run.json"
+    old = json.loads(record.read_text())
+    assert old.pop("source") == "mini.yaml"
+    record.write_text(json.dumps(old))
+    assert mini.edgepipe("show", "mini.yaml", "--json").json["id"] == own
+    # Renamed, it is another pipeline.
+    mini.write("mini.yaml", PIPELINE.replace("name: mini", "name: new"))
+    for verb in (("show", "mini.yaml"), ("export", "numbers", "out2", "--run", "mini.yaml")):
+        done = mini.edgepipe(*verb)
+        assert (done.code, done.out) == (2, "")
+        assert done.err == (
+            "error: no run of 'new' from mini.yaml is recorded in "
+            f"{mini.path}/.edgepipe/runs\n  start one: edgepipe run mini.yaml\n"
+        )
+    assert "mimi.yaml cannot be read" in mini.edgepipe("show", "mimi.yaml").err
+
+
+def test_json_of_a_run_has_its_warnings(project: Folder) -> None:
+    project.write(
+        "p.yaml",
+        "edgepipe: 1\nname: p\nstages:\n  loud: {uses: misbehave, with: {how: warn}}\n"
+        "  still: {uses: numbers}\n",
+    )
+    ran = project.edgepipe("run", "p.yaml", "--json").json
+    assert ran["warnings"] == [{"node": "loud", "message": "look out"}]
+    assert project.edgepipe("show", "--json").json["warnings"] == ran["warnings"]
+    assert project.edgepipe("run", "p.yaml", "--json").json["warnings"] == []
+    record = Path(ran["folder"]) / "run.json"
+    old = json.loads(record.read_text())
+    del old["warnings"]
+    record.write_text(json.dumps(old))
+    assert project.edgepipe("show", "--json").json["warnings"] == []
 
 
 def test_show_last_is_the_last_of_runs_within_a_second(mini: Folder) -> None:

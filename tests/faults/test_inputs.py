@@ -11,6 +11,42 @@ from projects import Folder
 from reading import HELPER, result
 
 
+@pytest.mark.parametrize(
+    ("path", "cache", "what"),
+    [
+        ("data", "data/.cache", "the cache"),
+        ("data", "link/cache", "the cache"),
+        ("data", "data", "the cache"),
+        (".", "../elsewhere", "what runs leave"),
+    ],
+)
+def test_a_folder_in_which_runs_write_is_read_by_no_node(
+    project: Folder, path: str, cache: str, what: str
+) -> None:
+    project.write("data/words.txt", "one")
+    (project.path / "link").symlink_to("data")
+    text = f"  a: {{uses: text.upper, with: {{file: {path}}}}}\n"
+    project.write("p.yaml", f"edgepipe: 1\nname: p\nstages:\n{text}")
+    before = project.files()
+    for verb in ("run", "plan"):
+        done = project.edgepipe(verb, "p.yaml", "--cache", cache)
+        place = ".edgepipe" if path == "." else cache
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith(
+            "p.yaml:4:38: error: 'file' would change while it is read: "
+            f"{what} is in it, {project.path / place}\n"
+        )
+        assert "  name a folder without it" in done.err
+    assert project.files() == before
+
+
+def test_a_cache_beside_what_a_node_reads_is_no_error(project: Folder) -> None:
+    project.write("data/words.txt", "one")
+    text = "  a: {uses: text.upper, with: {file: data}}\n"
+    project.write("p.yaml", f"edgepipe: 1\nname: p\nstages:\n{text}")
+    assert project.edgepipe("run", "p.yaml", "--cache", "data.cache").code == 0
+
+
 def put_back(path: Path, text: str) -> None:
     """An edit of the same size that leaves the time of writing as it was."""
     before = path.stat()
