@@ -194,5 +194,6 @@ class Running:
             unsure: what it said of that before it ended; None where it said nothing.
         """
         if unsure is None:
-            unsure = Watch(place.watched).written()
+            watch = Watch(place.watched)
+            unsure = watch.written() + watch.relisted()
         return edits.since(self._planner, place.decision, place.watched, unsure)

@@ -43,15 +43,16 @@ class Watch:
         return [name for name, (path, stamp) in self._data.items() if _now(path) != stamp]
 
     def written(self) -> list[str]:
-        """Files that were written, and folders in which names came or went, and that the stage may
-        have read since, or may still read.
-        """
+        """Files that were written, and that the stage may have read since, or may still read."""
         stamps = (*self._code.items(), *self._files.items())
+        return [path for path, stamp in stamps if stamp_of(path) != stamp]
+
+    def relisted(self) -> list[str]:
+        """Folders in which names came or went. Most are none that the stage looks for, and only
+        who knows its code can tell.
+        """
         folders = self._folders.items()
-        return [
-            *(path for path, stamp in stamps if stamp_of(path) != stamp),
-            *(path for path, stamp in folders if names_stamp(names_in(path)) != stamp),
-        ]
+        return [path for path, stamp in folders if names_stamp(names_in(path)) != stamp]
 
     def vouch(self) -> list[str]:
         """The same, by the process that runs the stage: a module that is there while its file is

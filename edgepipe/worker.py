@@ -153,7 +153,7 @@ def run(
             os._exit(0)
     with contextlib.suppress(OSError):
         masking.mask_file(Path(job.log), channel.secrets)
-    channel.send(number, last, {**facts, "unsure": watch.vouch()})
+    channel.send(number, last, {**facts, "unsure": watch.vouch() + watch.relisted()})
 
 
 def _run_stage(

@@ -58,13 +58,14 @@ def test_a_file_that_may_be_read_is_doubtful_once_it_is_written(folder: Path) ->
     assert watch.vouch() == watch.written() == [path]
 
 
-def test_a_name_that_comes_is_doubtful(folder: Path) -> None:
+def test_a_name_that_comes_is_told_apart(folder: Path) -> None:
     watch = Watch({"folders": {str(folder): names_stamp(names_in(str(folder)))}})
     (folder / "__pycache__").mkdir()
     (folder / "x.pyc").write_text("")
-    assert watch.vouch() == []
+    assert watch.relisted() == []
     (folder / "x.json").write_text("")
-    assert watch.vouch() == watch.written() == [str(folder)]
+    assert watch.relisted() == [str(folder)]
+    assert watch.vouch() == []
 
 
 def test_a_module_that_was_loaded_while_its_file_was_as_it_was_is_beyond_doubt(
