@@ -164,14 +164,14 @@ def test_channels_that_are_shuffled_keep_their_partners(data: Path) -> None:
 @pytest.mark.parametrize("importance", ["l1", "l2", "bn_scale", "taylor"])
 def test_share_of_channels(run_stage: RunStage, data: Path, model: Any, importance: str) -> None:
     source = model("resnet8", 8)
-    params = {"ratio": 0.5, "importance": importance, "round_to": 4, **FAST, "epochs": 4}
+    params = {"ratio": 0.5, "importance": importance, "round_to": 4, **FAST, "epochs": 8}
     ran = run_stage(PruneStructured, params, data=data, model=source)
     check(ran, source)
     tensors = load_file(ran.outputs["model"] / "weights.safetensors")
     assert tensors["layer3.0.conv1.weight"].shape == (32, 16, 3, 3)
     assert tensors["fc.weight"].shape == (10, 32)
     assert ran.metrics["macs_removed"] > 0.7
-    assert ran.metrics["accuracy"] > ran.metrics["accuracy_before_finetuning"] + 0.1
+    assert ran.metrics["accuracy"] > ran.metrics["accuracy_before_finetuning"] + 0.2
 
 
 def test_channels_are_multiples(run_stage: RunStage, data: Path, model: Any) -> None:
