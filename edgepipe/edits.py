@@ -10,7 +10,7 @@ from typing import Any
 
 from edgepipe import explain
 from edgepipe.errors import StageError
-from edgepipe.fingerprint import Fingerprints, Reached
+from edgepipe.fingerprint import Fingerprints
 from edgepipe.fingerprint.unit import DATA
 from edgepipe.planner import Decision, Planner
 from edgepipe.sources import Resolved
@@ -43,13 +43,13 @@ def watched(planner: Planner, decision: Decision) -> dict[str, Any]:
     """What a running node is to watch, for `edgepipe.watch.Watch`."""
     resolved, fingerprints = decision.resolved, planner.fingerprints
     reached = planner.reach(decision.node, resolved, fingerprints)
-    files = _read_at_any_time(reached)
     listed = fingerprints.modules.listed.items() if reached.seeks else ()
     stamps = resolved.stamps.items()
     return {
         "data": {name: [str(p), s] for p, (name, s) in zip(resolved.paths, stamps, strict=True)},
-        "code": fingerprints.stamps(frozenset() if reached.rereads else reached.files),
-        "files": fingerprints.stamps(files),
+        "code": fingerprints.states_of(reached.files),
+        "rereads": reached.rereads,
+        "files": fingerprints.stamps_of(reached.data),
         "folders": {str(folder): names_stamp(names) for folder, names in listed},
     }
 
@@ -98,15 +98,10 @@ def since(
     files = set(map(Path, watched["files"]))
     doubtful = paths & {*map(Path, watched["code"]), *files}
     if paths - doubtful:
-        doubtful |= files ^ _read_at_any_time(planner.reach(decision.node, now, fingerprints))
+        doubtful |= files ^ planner.reach(decision.node, now, fingerprints).data
     root = planner.project.root
     told = (p.relative_to(root) if p.is_relative_to(root) else p for p in doubtful)
     return Edits(changed, sorted(map(str, told)))
-
-
-def _read_at_any_time(reached: Reached) -> frozenset[Path]:
-    """The files that are not read once, when they are imported."""
-    return reached.data | reached.files if reached.rereads else reached.data
 
 
 def _code(

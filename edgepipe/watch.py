@@ -26,13 +26,15 @@ class Watch:
 
     Args:
         watched: plain data. ``data``: dotted parameter → path and `tree_stamp` of what it names.
-            ``code``: path → `Stamp` of files that are imported once, ``files``: of those that may
-            be read in another way. ``folders``: path → `names_stamp` of those that are searched.
+            ``code``: path → `state_of` the files that are imported. ``rereads``: whether they may
+            be read again. ``files``: path → `stamp_of` those that code may read. ``folders``:
+            path → `names_stamp` of those that it may search.
     """
 
     def __init__(self, watched: Mapping[str, Any]) -> None:
         self._data: Mapping[str, tuple[str, str]] = watched.get("data", {})
         self._code: Mapping[str, Stamp] = watched.get("code", {})
+        self._rereads: bool = watched.get("rereads", False)
         self._files: Mapping[str, Stamp] = watched.get("files", {})
         self._folders: Mapping[str, str] = watched.get("folders", {})
 
@@ -44,8 +46,10 @@ class Watch:
 
     def written(self) -> list[str]:
         """Files that were written, and that the stage may have read since, or may still read."""
-        stamps = (*self._code.items(), *self._files.items())
-        return [path for path, stamp in stamps if stamp_of(path) != stamp]
+        return [
+            *(path for path, state in self._code.items() if state_of(path) != state),
+            *(path for path, stamp in self._files.items() if stamp_of(path) != stamp),
+        ]
 
     def relisted(self) -> list[str]:
         """Folders in which names came or went. Most are none that the stage looks for, and only
@@ -56,10 +60,11 @@ class Watch:
 
     def vouch(self) -> list[str]:
         """The same, by the process that runs the stage: a module that is there while its file is
-        still as it was is beyond doubt from then on. So ask early, and now and then.
+        still as it was is beyond doubt from then on, if that is not read again. So ask early, and
+        now and then.
         """
         written = self.written()
-        modules = list(sys.modules.values()) if self._code else []
+        modules = [] if self._rereads or not self._code else list(sys.modules.values())
         loaded = {str(getattr(module, "__file__", None)) for module in modules}
         beyond = loaded.difference(written)
         # A new dictionary, since other threads of the stage may ask at the same time.
@@ -80,6 +85,17 @@ def stamp_of(path: str) -> Stamp:
     except OSError:
         return None
     return [info.st_ino, info.st_size, info.st_mtime_ns]
+
+
+def state_of(path: str) -> Stamp:
+    """The stamp of a file, and when it was last changed at all, in ns: this time is the kernel's, and
+    the other one is anybody's to put back.
+    """
+    try:
+        info = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return None
+    return [info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns]
 
 
 def tree_stamp(files: Iterable[tuple[str, os.stat_result | None]]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepipe.watch import Watch, names_in, names_stamp, stamp_of, tree_stamp, walk
+from edgepipe.watch import Watch, names_in, names_stamp, stamp_of, state_of, tree_stamp, walk
 
 
 def data_of(path: Path) -> dict[str, object]:
@@ -75,7 +75,7 @@ def test_a_module_that_was_loaded_while_its_file_was_as_it_was_is_beyond_doubt(
     early.write_text("VALUE = 1")
     late.write_text("VALUE = 1")
     monkeypatch.syspath_prepend(tmp_path)
-    watch = Watch({"code": {str(path): stamp_of(str(path)) for path in (early, late)}})
+    watch = Watch({"code": {str(path): state_of(str(path)) for path in (early, late)}})
     importlib.import_module("early_one")
     assert watch.vouch() == []
     importlib.import_module("late_one")
@@ -84,6 +84,30 @@ def test_a_module_that_was_loaded_while_its_file_was_as_it_was_is_beyond_doubt(
     assert watch.written() == watch.vouch() == [str(late)]
     for name in ("early_one", "late_one"):
         del sys.modules[name]
+
+
+def test_code_whose_time_of_writing_was_put_back_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "code.py"
+    path.write_text("1")
+    watch = Watch({"code": {str(path): state_of(str(path))}})
+    before = path.stat()
+    path.write_text("2")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert watch.vouch() == [str(path)]
+
+
+def test_a_module_that_may_be_read_again_is_never_beyond_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "read_again.py"
+    path.write_text("VALUE = 1")
+    monkeypatch.syspath_prepend(tmp_path)
+    watch = Watch({"code": {str(path): state_of(str(path))}, "rereads": True})
+    importlib.import_module("read_again")
+    assert watch.vouch() == []
+    path.write_text("VALUE = 2")
+    assert watch.vouch() == [str(path)]
+    del sys.modules["read_again"]
 
 
 def test_what_nobody_watches_is_beyond_doubt() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,10 +14,7 @@ from edgepipe.filestate import FileState
 from edgepipe.fingerprint import Fingerprints
 from edgepipe.fingerprint.unit import Unit, read_unit
 from edgepipe.usercode import drop_stale_bytecode
-from edgepipe.watch import Stamp, stamp_of
-
-State = tuple[int, int, int, int]
-"""Inode, size, time of writing and of change of a file, in ns."""
+from edgepipe.watch import Stamp, stamp_of, state_of
 
 
 class RememberingFingerprints(Fingerprints):
@@ -29,11 +25,11 @@ class RememberingFingerprints(Fingerprints):
     ) -> None:
         super().__init__(roots, packages)
         self._files = files
-        self.states: dict[str, State] = {}
-        """Each file of code as it was when it was read."""
+        self.states: dict[str, Stamp] = {}
+        """Each file of code as it was when it was read; see `edgepipe.watch.state_of`."""
         self._stamps: dict[Path, Stamp] = {}
         """Files that code may read, as they were when they were read here."""
-        self._stamped: dict[frozenset[Path], dict[str, Stamp]] = {}
+        self._stated: dict[frozenset[Path], dict[str, Stamp]] = {}
 
     def edited(self) -> list[str]:
         """Files of code that are not as they were when they were read."""
@@ -60,28 +56,19 @@ class RememberingFingerprints(Fingerprints):
             self._files.forget(what, path)
         return read_unit(path, package)
 
-    def stamps(self, files: frozenset[Path]) -> dict[str, Stamp]:
-        """How some files were when they were read here: of code, or such as code may read."""
-        if files not in self._stamped:
-            found: dict[str, Stamp] = {}
-            for path in map(str, files):
-                state = self.states.get(path)
-                found[path] = list(state[:3]) if state else self._stamps.get(Path(path))
-            self._stamped[files] = found
-        return self._stamped[files]
+    def states_of(self, files: frozenset[Path]) -> dict[str, Stamp]:
+        """How some files of code were when they were read here; see `edgepipe.watch.state_of`."""
+        if files not in self._stated:
+            self._stated[files] = {path: self.states.get(path) for path in map(str, files)}
+        return self._stated[files]
+
+    def stamps_of(self, files: frozenset[Path]) -> dict[str, Stamp]:
+        """The same of files that code may read; see `edgepipe.watch.stamp_of`."""
+        return {str(path): self._stamps.get(path) for path in files}
 
     def _data(self, path: Path) -> str:
         self._stamps.setdefault(path, stamp_of(str(path)))
         return self._files.digest(path)
-
-
-def state_of(path: str) -> State | None:
-    """A file's state; None where it is gone."""
-    try:
-        info = os.stat(path)  # noqa: PTH116  a Path costs more than the call
-    except OSError:
-        return None
-    return info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
 
 
 @functools.cache
