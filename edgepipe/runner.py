@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgepipe.errors import EdgepipeError, Problem
+from edgepipe.estimate import grown
 from edgepipe.events import Listener, NodeLog, NodeRetried, NodeWaits, RunStarted
 from edgepipe.executor import Executor
 from edgepipe.graph import Graph, GraphNode
@@ -101,7 +102,12 @@ class Runner:
         self.cache.open(run_id, decisions)
         times = {d.node.name: d.previous.seconds for d in decisions if d.previous}
         kinds = {name: node.kind.name for name, node in self.graph.nodes.items()}
-        self.tell(RunStarted(run_id, self.graph.name, kinds, self.options.jobs, times))
+        told = {
+            d.node.name: times[d.node.name]
+            for d in decisions
+            if d.previous and not grown(d.changes)
+        }
+        self.tell(RunStarted(run_id, self.graph.name, kinds, self.options.jobs, told))
         self.queues = Queues(self.graph, times)
         try:
             self._go_on()

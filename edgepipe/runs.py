@@ -148,6 +148,12 @@ def load(runs: Path, name: str = "last") -> tuple[Path, RunResult]:
     return folder, read(folder)
 
 
+def check_over(folder: Path) -> None:
+    """Raise ConfigError where a run goes on."""
+    if held(str(folder)):
+        raise ConfigError(f"the run {folder.name} goes on", "remove it when it has ended")
+
+
 def remove(folder: Path) -> None:
     """Remove a run. What it made stays in the cache until gc, which then no longer keeps it.
 
@@ -155,8 +161,7 @@ def remove(folder: Path) -> None:
         ConfigError: the run goes on.
         OSError: the folder cannot be written.
     """
-    if held(str(folder)):
-        raise ConfigError(f"the run {folder.name} goes on", "remove it when it has ended")
+    check_over(folder)
     # First what makes it a run: a kill leaves no half of one.
     (folder / "run.json").unlink(missing_ok=True)
     shutil.rmtree(folder)

@@ -168,9 +168,14 @@ def test_rm_removes_what_a_kill_left_but_no_run_that_goes_on(project: Folder) ->
             assert process.poll() is None
             time.sleep(0.02)
         (name,) = runs.unfinished(folder)
-        done = project.edgepipe("runs", "rm", name)
-        assert (done.code, done.out) == (2, "")
-        assert done.err == f"error: the run {name} goes on\n  remove it when it has ended\n"
+        (folder / "20200101-000000000-p-0000" / "logs").mkdir(parents=True)
+        for more in ((), ("--dry-run",)):
+            done = project.edgepipe("runs", "rm", "20200101-000000000-p-0000", name, *more)
+            assert (done.code, done.out) == (2, "")
+            assert done.err == f"error: the run {name} goes on\n  remove it when it has ended\n"
+        assert len(runs.unfinished(folder)) == 2
+        (folder / "20200101-000000000-p-0000" / "logs").rmdir()
+        (folder / "20200101-000000000-p-0000").rmdir()
         assert project.edgepipe("runs", "rm", "--keep", "0").out == "0 runs removed\n"
         assert (folder / name / "logs").is_dir()
     finally:

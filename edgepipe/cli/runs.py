@@ -169,6 +169,8 @@ def _remove(options: argparse.Namespace, folder: Path) -> int:
         names = list(dict.fromkeys(found))
     else:
         names = runs.old(folder, options.keep)
+    for name in names:
+        runs.check_over(folder / name)
     for name in names if not options.dry_run else ():
         runs.remove(folder / name)
     if options.json:

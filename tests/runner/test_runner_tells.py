@@ -13,6 +13,7 @@ from edgepipe.events import (
     NodeLog,
     NodeProgress,
     NodeStarted,
+    RunStarted,
 )
 from edgepipe.executor import Job, Message
 
@@ -97,3 +98,30 @@ def test_a_metric_that_is_not_declared_is_said(run: Run) -> None:
     said = [event.message for event in ran.events if isinstance(event, NodeLog) and event.warning]
     assert said == ["the metric 'extra' is not declared by numbers: no gate can name it"]
     assert ran.outcome.status == "done"
+
+
+TRAINS = """
+from _values import Numbers
+
+from edgepipe.stage import Context, Stage
+
+
+class Trains(Stage):
+    outputs = {"values": Numbers}
+    epochs: int = 2
+
+    def run(self, ctx: Context) -> None:
+        raise NotImplementedError
+"""
+
+
+def test_the_time_of_fewer_epochs_is_told_as_none_of_more(run: Run, project: Folder) -> None:
+    project.write("plugins/trains.py", TRAINS)
+
+    def told(epochs: int) -> dict[str, float]:
+        ran = run(f"stages: {{t: {{uses: trains, with: {{epochs: {epochs}}}}}}}\n")
+        return next(dict(e.estimates) for e in ran.events if isinstance(e, RunStarted))
+
+    assert told(4) == {}
+    assert told(3) == {"t": 1.5}
+    assert told(5) == {}
