@@ -12,7 +12,8 @@ from edgepipe.fingerprint.names import Package, dotted, imports_of, last
 _OPAQUE = {"globals", "locals", "eval", "exec", "__builtins__"}
 """As names: ``module.eval()`` is something else."""
 _EVERYWHERE = {"__globals__", "f_back", "f_globals", "getmodule", "get_objects"}
-_DOCSTRINGS = {"__doc__", "getdoc", "use_attribute_docstrings", "cleandoc"}
+_DOCSTRINGS = {"__doc__", "cleandoc", "getdoc", "model_json_schema", "use_attribute_docstrings"}
+_FIELDS = {"__fields__", "__pydantic_fields__", "model_fields"}
 _SOURCES = {"findsource", "getsource", "getsourcelines", "linecache"}
 _RUNS = {
     "create_subprocess_exec",
@@ -58,7 +59,7 @@ class Traits:
     loose: tuple[str, ...] = ()
     """Names that it may look up in any module that is loaded."""
     docstrings: bool = False
-    """It reads docstrings."""
+    """It reads docstrings, or descriptions of parameters."""
     sources: bool = False
     """It reads code as text, comments too."""
     runs: bool = False
@@ -95,7 +96,8 @@ class Traits:
             everywhere=bool(either & _EVERYWHERE) or by_text,
             heirs=tuple(sorted(_heirs(tree, package))) if "__subclasses__" in either else (),
             loose=tuple(sorted(w for w in either if w.isidentifier())) if finds_modules else (),
-            docstrings=bool(either & _DOCSTRINGS),
+            docstrings=bool(either & _DOCSTRINGS)
+            or ("description" in either and bool(either & _FIELDS)),
             sources=bool(either & _SOURCES),
             runs=bool(either & _RUNS) or any(map(_RUNS_PYTHON.search, texts)),
             rereads=bool(either & (_SOURCES | _RUNS | _REREADS))

@@ -138,7 +138,7 @@ class _Reader:
     """What the imports that do nothing else bind to names."""
 
     def unit(self) -> Unit:
-        docstrings = _take_docstrings(self.tree)
+        docstrings = _take_docstrings(self.tree, self.package)
         _drop_typing(self.tree)
         words = words_of(self.tree)
         self.importers = importers(self.tree, words[0] | words[1])
@@ -243,9 +243,11 @@ def _replace(node: ast.AST, name: str, statements: list[ast.stmt]) -> None:
     setattr(node, name, statements or ([ast.Pass()] if needs_one else []))
 
 
-def _take_docstrings(tree: ast.Module) -> str:
-    """Take out every bare constant: a docstring, or one below an attribute. Gives their digest."""
-    taken = []
+def _take_docstrings(tree: ast.Module, package: tuple[str, ...]) -> str:
+    """Take out every bare constant: a docstring, or one below an attribute; and descriptions of
+    parameters. Gives their digest.
+    """
+    taken = _take_descriptions(tree, package)
     for node, name, body in _bodies(tree):
         kept = []
         for item in body:
@@ -256,6 +258,26 @@ def _take_docstrings(tree: ast.Module) -> str:
         if len(kept) != len(body):
             _replace(node, name, kept)
     return _digest(taken) if taken else ""
+
+
+def _take_descriptions(tree: ast.Module, package: tuple[str, ...]) -> list[str]:
+    fields = {
+        i.local
+        for i in imports_of(tree, package, deep=True)
+        if i.attribute == "Field" and i.module in {"edgepipe.stage", "pydantic"}
+    }
+    taken = []
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in fields
+        ):
+            for given in list(node.keywords):
+                if given.arg == "description" and isinstance(given.value, ast.Constant):
+                    node.keywords.remove(given)
+                    taken.append(repr(given.value.value))
+    return taken
 
 
 def _drop_typing(tree: ast.Module) -> None:

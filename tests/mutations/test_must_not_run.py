@@ -121,6 +121,10 @@ EDITS: list[tuple[str, Change]] = [
     ("comment in a plug-in", comment("plugins/vision/shift.py")),
     ("comment in YAML", replace("lab.yaml", "stages:", "# All.\nstages: # here")),
     ("docstrings of a stage", docstrings("@distill/logits.py")),
+    (
+        "description of a parameter",
+        replace("plugins/vision/shift.py", "'pixels'", "'to the right, in pixels'"),
+    ),
     ("docstrings of a helper", docstrings("@_torch_model.py")),
     ("docstrings of an artifact", docstrings("@_artifacts.py")),
     ("docstrings of the user's", docstrings("mydata.py")),

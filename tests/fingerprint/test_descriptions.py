@@ -1,0 +1,44 @@
+"""Texts that describe parameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgepipe.fingerprint import Fingerprints
+
+STAGE = """
+from {module} import Field, Stage
+
+
+class A(Stage):
+    number: int = Field({default}, description="{text}"{more})
+
+    def run(self, ctx):
+        return {use}
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "counts"),
+    [
+        ({}, False),
+        ({"module": "pydantic"}, False),
+        ({"module": "elsewhere"}, True),
+        ({"use": 'type(self).model_fields["number"].description'}, True),
+        ({"use": 'type(self).model_fields["number"].default'}, False),
+        ({"use": "self.model_json_schema()"}, True),
+        ({"more": ", ge=0"}, False),
+    ],
+)
+def test_a_description_counts_only_where_it_is_read(
+    tmp_path: Path, given: dict[str, str], counts: bool
+) -> None:
+    def code(text: str, **more: str) -> dict[str, str]:
+        values = {"module": "edgepipe.stage", "default": "1", "more": "", "use": "1"}
+        (tmp_path / "stage.py").write_text(STAGE.format(**{**values, **given, **more}, text=text))
+        return dict(Fingerprints([tmp_path]).of(tmp_path / "stage.py", tmp_path))
+
+    assert (code("one text") != code("another")) is counts
+    assert code("one text") != code("one text", default="2")
