@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,20 +47,24 @@ class Context:
     def scratch(self) -> Path:
         """A folder that survives a kill: checkpoints go here. Emptied when the node is done.
 
-        Ask for it again whenever you write into it. Where the stage's code was edited, so that
-        what it made may be of other code than the key says, it is a folder that nobody goes on
-        from.
+        Compute first, then ask for it, again whenever you write into it. Where the stage's code
+        was edited, so that what it made may be of other code than the key says, it is a copy that
+        nobody goes on from.
 
         Raises:
             StageError: files that a parameter names were edited while the stage ran.
         """
         if edited := self.watch.edited():
             raise StageError(*changed_while_read(edited))
-        path = self.scratch_path
-        if self.spare_path is not None and self.watch.vouch():
-            path = self.spare_path
-        path.mkdir(parents=True, exist_ok=True)
-        return path
+        if self.spare_path is None or not self.watch.vouch():
+            self.scratch_path.mkdir(parents=True, exist_ok=True)
+            return self.scratch_path
+        if not self.spare_path.exists():
+            # What the stage put there for itself it finds again.
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copytree(self.scratch_path, self.spare_path)
+        self.spare_path.mkdir(parents=True, exist_ok=True)
+        return self.spare_path
 
     def input(self, port: str) -> Any:
         """The value of an input, loaded; None for an optional one that is not connected."""

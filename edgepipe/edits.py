@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edgepipe import explain
 from edgepipe.errors import StageError
-from edgepipe.fingerprint import Fingerprints
+from edgepipe.filestate import tree_digest
+from edgepipe.fingerprint import Reached
+from edgepipe.fingerprint.remembered import RememberingFingerprints
 from edgepipe.fingerprint.unit import DATA
 from edgepipe.planner import Decision, Planner
 from edgepipe.sources import Resolved
@@ -25,18 +27,16 @@ def afresh(planner: Planner, decision: Decision) -> Decision:
         ConfigError: a file is gone.
     """
     before = decision.resolved
-    if planner.fingerprints.edited():
-        planner.renew()
-    if not before.contents and not planner.renewed:
-        return decision
-    now = planner.resolve(decision.node, planner.fingerprints)
-    changed = [name for name, digest in before.contents.items() if now.contents[name] != digest]
-    if planner.renewed:
-        changed += _code(planner, decision, now, planner.fingerprints)
+    planner.renew()
+    changed, stamps = _data(planner, before)
+    if planner.edits:
+        changed += _code(planner, decision, planner.fingerprints)
     if changed:
         message = f"{', '.join(changed)} changed since the run began"
         raise StageError(message, "run again: the result would not be of what was planned")
-    return replace(decision, resolved=replace(before, stamps=now.stamps))
+    reached = planner.reach(decision.node, before, planner.fingerprints)
+    planner.fingerprints.touched(reached.data)
+    return replace(decision, resolved=replace(before, stamps=stamps)) if stamps else decision
 
 
 def watched(planner: Planner, decision: Decision) -> dict[str, Any]:
@@ -82,33 +82,65 @@ def since(
     Raises:
         ConfigError: a file is gone.
     """
-    before, paths = decision.resolved, set(map(Path, unsure))
-    if not paths and not before.contents:
-        return Edits([], [])
-    fingerprints = planner.new_fingerprints() if paths else planner.fingerprints
-    now = planner.resolve(decision.node, fingerprints)
-    changed = [
+    paths = set(map(Path, unsure))
+    code, files = set(map(Path, watched["code"])), set(map(Path, watched["files"]))
+    changed, stamps = _data(planner, decision.resolved)
+    changed += [
         name
-        for name, digest in before.contents.items()
-        if now.contents[name] != digest or now.stamps[name] != before.stamps[name]
+        for name, stamp in stamps.items()
+        if stamp != decision.resolved.stamps[name] and name not in changed
     ]
-    if not paths:
-        return Edits(changed, [])
-    changed += _code(planner, decision, now, fingerprints)
-    files = set(map(Path, watched["files"]))
-    doubtful = paths & {*map(Path, watched["code"]), *files}
+    if paths & code or planner.fingerprints.modules.relisted():
+        # What its process had imported before it was edited is none of the node's.
+        changed += _code(planner, decision, planner.latest(), apart=code - paths)
+    doubtful = paths & (code | files)
     if paths - doubtful:
-        doubtful |= files ^ planner.reach(decision.node, now, fingerprints).data
+        doubtful |= files ^ _reached(planner, decision, planner.latest()).data
     root = planner.project.root
     told = (p.relative_to(root) if p.is_relative_to(root) else p for p in doubtful)
     return Edits(changed, sorted(map(str, told)))
 
 
+def _data(planner: Planner, before: Resolved) -> tuple[list[str], dict[str, str]]:
+    """The parameters whose files hold something else; the stamps of all."""
+    changed, stamps = [], {}
+    for (name, digest), path in zip(before.contents.items(), before.paths, strict=True):
+        now = planner.files.look(path)
+        stamps[name] = now.stamp
+        if tree_digest(now.files) != digest:
+            changed.append(name)
+    return changed, stamps
+
+
 def _code(
-    planner: Planner, decision: Decision, now: Resolved, fingerprints: Fingerprints
+    planner: Planner,
+    decision: Decision,
+    fingerprints: RememberingFingerprints,
+    apart: Collection[Path] = (),
 ) -> list[str]:
-    """What changed of a node's code, less the files that this may read."""
-    code = planner.reach(decision.node, now, fingerprints).code
+    """What changed of a node's code, less the files that this may read, and less some others."""
+    code = _reached(planner, decision, fingerprints).code
     differ = explain.differences(json.loads(decision.code), code)
-    names = [name for part in differ.values() for name in part if not name.endswith(f":{DATA}")]
+    names = [
+        name
+        for part in differ.values()
+        for name in part
+        if not name.endswith(f":{DATA}") and not _is_in(name, apart)
+    ]
     return [f"its code ({explain.few(names)})"] if names else []
+
+
+def _is_in(name: str, files: Collection[Path]) -> bool:
+    """Whether a definition, as FILE:DEFINITION, may be in one of some files."""
+    file = name.partition(":")[0].partition(" (")[0]
+    return any(str(path).endswith(f"/{file}") for path in files)
+
+
+def _reached(
+    planner: Planner, decision: Decision, fingerprints: RememberingFingerprints
+) -> Reached:
+    """All code of a node, as some fingerprints know it."""
+    resolved = decision.resolved
+    if resolved.reached.code:
+        resolved = planner.resolve(decision.node, fingerprints)
+    return planner.reach(decision.node, resolved, fingerprints)

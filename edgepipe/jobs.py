@@ -32,6 +32,8 @@ class Workplace:
     watched: Mapping[str, Any]
     """See `edgepipe.watch.Watch`."""
     attempt: int
+    vouched: frozenset[str] = frozenset()
+    """Files of code that the node says may be edited from now on."""
     started: float = field(default_factory=time.monotonic)
 
     @property

@@ -14,7 +14,7 @@ from edgepipe.errors import ConfigError, Problem
 from edgepipe.explain import Change
 from edgepipe.filestate import FileState
 from edgepipe.fingerprint import Fingerprints, Reached, together
-from edgepipe.fingerprint.remembered import RememberingFingerprints
+from edgepipe.fingerprint.remembered import RememberingFingerprints, by_root
 from edgepipe.graph import Graph, GraphNode
 from edgepipe.key import (
     HERE,
@@ -101,8 +101,9 @@ class Planner:
         self.files = FileState(project.state / "files.json")
         self._roots = (*kinds_roots, project.root)
         self.fingerprints = self.new_fingerprints()
-        self.renewed = False
-        """Code was edited since the first decision."""
+        self.edits = 0
+        """How often code was found to be edited since it was read first."""
+        self._latest = self.fingerprints
         self.last = LastKeys(project.state / "last.json", _name(graph.path, project.root))
         self._reasons = Reasons(self.last)
         self._resolved: dict[str, Resolved] = {}
@@ -176,24 +177,30 @@ class Planner:
 
     def new_fingerprints(self) -> RememberingFingerprints:
         """Fingerprints that have read nothing yet."""
-        names: dict[Path, frozenset[str]] = {}
-        for package in packages():
-            names[package.parent] = names.get(package.parent, frozenset()) | {package.name}
-        # A package may stand in the project that is worked on: all of that is the user's own.
         own = {self.project.root, *self.project.plugins}
-        names = {root: found for root, found in names.items() if root not in own}
-        return RememberingFingerprints(self._roots, names, self.files)
+        return RememberingFingerprints(self._roots, by_root(packages(), own), self.files)
 
     def renew(self) -> None:
-        """Read all code again that was decided on: it was edited."""
-        older, self.fingerprints = self.fingerprints, self.new_fingerprints()
+        """Read all code again that was decided on, where it was edited since."""
+        older = self.fingerprints
+        if not older.edited() and not older.modules.relisted():
+            return
+        self.fingerprints = self.new_fingerprints()
         self.fingerprints.keep_what_is_no_code(older)
-        self.renewed = True
-        for name in self._resolved:
+        self.edits += 1
+        for name, resolved in self._resolved.items():
             node = self.graph.nodes[name]
             # What cannot be read is its node's affair, when it is that one's turn.
             with contextlib.suppress(ConfigError):
-                self.reach(node, self.resolve(node, self.fingerprints), self.fingerprints)
+                if resolved.reached.code:
+                    resolved = self.resolve(node, self.fingerprints)
+                self.reach(node, resolved, self.fingerprints)
+
+    def latest(self) -> RememberingFingerprints:
+        """Fingerprints of what is there now."""
+        if self._latest.outdated:
+            self._latest = self.new_fingerprints()
+        return self._latest
 
     def decide(self, node: GraphNode, inputs: Mapping[str, str], fresh: bool = False) -> Decision:
         """Look a node up.

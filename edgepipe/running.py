@@ -82,10 +82,12 @@ class Running:
             StoreError: the disk is full, or an input is not in the store any more.
             StageError: its code or its files were edited since it was decided on.
         """
-        known = self._planner.fingerprints
-        decision = edits.afresh(self._planner, decision)
-        if self._planner.fingerprints is not known:
-            self._executor.renew()
+        edited = self._planner.edits
+        try:
+            decision = edits.afresh(self._planner, decision)
+        finally:
+            if self._planner.edits != edited:
+                self._executor.renew()
         node = decision.node
         with explained(self._logs):
             self._logs.mkdir(parents=True, exist_ok=True)
@@ -133,6 +135,8 @@ class Running:
             return None
         if message.name in {"log", "warning"}:
             self._tell(NodeLog(name, data["message"], message.name == "warning"))
+        elif message.name == "vouched":
+            self._places[name].vouched = frozenset(data["paths"])
         elif message.name == "progress":
             self._tell(NodeProgress(name, data["done"], data["total"], data["numbers"]))
         elif message.name == "error":
@@ -195,5 +199,5 @@ class Running:
         """
         if unsure is None:
             watch = Watch(place.watched)
-            unsure = watch.written() + watch.relisted()
+            unsure = [*(p for p in watch.written() if p not in place.vouched), *watch.relisted()]
         return edits.since(self._planner, place.decision, place.watched, unsure)

@@ -7,18 +7,23 @@ in another environment asks too.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import hashlib
 import os
+import re
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 Stamp = list[int] | None
 """What writing a file changes: inode, size, time in ns. To link it, or to set its rights, is no
 writing. None for a file that is not there.
 """
+
+_BY_THE_WAY = re.compile(r"\.DS_Store|\..*\.sw[a-z]|\.#.*|.*~|4913|\.nfs[0-9a-f]{8,}")
+"""What file managers, editors and NFS leave in a folder that somebody looks into."""
 
 
 class Watch:
@@ -37,6 +42,9 @@ class Watch:
         self._rereads: bool = watched.get("rereads", False)
         self._files: Mapping[str, Stamp] = watched.get("files", {})
         self._folders: Mapping[str, str] = watched.get("folders", {})
+        self._vouched: dict[str, dict[int, Any]] = {}
+        """Path → the modules that are beyond doubt; kept, so that no other gets their identity."""
+        self._mutex = _thread.allocate_lock()
 
     def edited(self) -> list[str]:
         """The parameters below whose files something was written: a file that was put back counts,
@@ -46,8 +54,9 @@ class Watch:
 
     def written(self) -> list[str]:
         """Files that were written, and that the stage may have read since, or may still read."""
+        vouched = self._vouched
         return [
-            *(path for path, state in self._code.items() if state_of(path) != state),
+            *(p for p, state in self._code.items() if p not in vouched and state_of(p) != state),
             *(path for path, stamp in self._files.items() if stamp_of(path) != stamp),
         ]
 
@@ -59,17 +68,51 @@ class Watch:
         return [path for path, stamp in folders if names_stamp(names_in(path)) != stamp]
 
     def vouch(self) -> list[str]:
-        """The same, by the process that runs the stage: a module that is there while its file is
-        still as it was is beyond doubt from then on, if that is not read again. So ask early, and
-        now and then.
+        """What was `written`, asked by the process that runs the stage: a module that is there
+        while its file is still as it was is beyond doubt from then on, if that is not read again.
+        So ask early, and now and then.
         """
-        written = self.written()
-        modules = [] if self._rereads or not self._code else list(sys.modules.values())
-        loaded = {str(getattr(module, "__file__", None)) for module in modules}
-        beyond = loaded.difference(written)
-        # A new dictionary, since other threads of the stage may ask at the same time.
-        self._code = {path: stamp for path, stamp in self._code.items() if path not in beyond}
-        return written
+        with self._mutex:
+            if not self._rereads:
+                # The modules first: one that is loaded after its file was looked at proves nothing.
+                found = _modules(self._code)
+                self._vouched = {
+                    path: modules
+                    for path in (*self._vouched, *(p for p in found if p not in self._vouched))
+                    if (modules := self._beyond_doubt(path, found.get(path, {})))
+                }
+            return self.written()
+
+    @property
+    def vouched(self) -> list[str]:
+        """The files of code that are beyond doubt."""
+        return sorted(self._vouched)
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is nothing more to vouch for."""
+        return self._rereads or self._vouched.keys() >= self._code.keys()
+
+    def _beyond_doubt(self, path: str, modules: dict[int, Any]) -> dict[int, Any]:
+        """Of the modules of a file those that are; none where another was loaded since an edit."""
+        known = self._vouched.get(path, {})
+        if modules.keys() <= known.keys():
+            return known
+        return {**known, **modules} if state_of(path) == self._code[path] else {}
+
+
+def _modules(files: Collection[str]) -> dict[str, dict[int, Any]]:
+    """The modules of some files."""
+    found: dict[str, dict[int, Any]] = {}
+    for module in list(sys.modules.values()) if files else ():
+        # To ask a lazy module for an attribute would load it.
+        try:
+            path = object.__getattribute__(module, "__dict__").get("__file__")
+        except AttributeError:
+            continue
+        if isinstance(path, str) and path in files:
+            found.setdefault(path, {})[id(module)] = module
+    return found
 
 
 def changed_while_read(names: Iterable[str]) -> tuple[str, str]:
@@ -115,7 +158,10 @@ def names_in(folder: str) -> set[str]:
     """The names in a folder, less those that come with a run; none where there is no folder."""
     with contextlib.suppress(OSError):
         names = os.listdir(folder)  # noqa: PTH208
-        return {name for name in names if not name.endswith(".pyc")} - {"__pycache__", ".edgepipe"}
+        return {n for n in names if not n.endswith(".pyc") and not _BY_THE_WAY.fullmatch(n)} - {
+            "__pycache__",
+            ".edgepipe",
+        }
     return set()
 
 
@@ -147,7 +193,10 @@ def walk(path: str, folders: set[str]) -> Iterator[tuple[str, str, os.stat_resul
         above, folder, parents = waiting.pop()
         folders.add(folder)
         with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
+            entries = sorted(
+                (entry for entry in found if not _BY_THE_WAY.fullmatch(entry.name)),
+                key=lambda entry: entry.name,
+            )
         if not entries:
             yield above or "./", folder, None
         for entry in entries:

@@ -25,15 +25,16 @@ from edgepipe.executor import Job
 from edgepipe.isolation import Isolation
 from edgepipe.kinds import Kind
 from edgepipe.stage import Artifact, Context, ports_of
+from edgepipe.vouching import Vouching
 from edgepipe.watch import Watch
 
 _PROGRESS_SECONDS = 0.1
 _IDLE_SECONDS = 0.02
-_VOUCH_SECONDS = 1.0
 _ENDING_SECONDS = 30.0
 """Checkpoints that cannot be judged within that time stay."""
 _contexts: list[Context] = []
-"""Of the stage that runs now."""
+"""Of the stage that runs now, or ran last."""
+vouching = Vouching()
 
 
 class _Channel:
@@ -169,14 +170,7 @@ def _run_stage(
     outputs = {port: Path(path) for port, path in job.outputs.items()}
     inputs: dict[str, type[Artifact]] = {n: p.type for n, p in ports_of(stage_class).items()}
 
-    vouched = time.monotonic()
-
     def report(name: str, data: dict[str, Any]) -> None:
-        nonlocal vouched
-        if time.monotonic() - vouched > _VOUCH_SECONDS:
-            # For what was imported since.
-            watch.vouch()
-            vouched = time.monotonic()
         if name in {"log", "warning"}:
             print(data["message"], flush=True)  # noqa: T201  standard output is the node's log
         channel.send(number, name, data)
@@ -195,11 +189,13 @@ def _run_stage(
         spare_path=Path(job.spare) if job.spare else None,
         report=report,
     )
-    _contexts.append(context)
+    # Until the next job: the parent may die while it judges what was made.
+    _contexts[:] = [context]
+    vouching.begin(watch, lambda paths: channel.send(number, "vouched", {"paths": paths}))
     try:
         stage.run(context)
     finally:
-        _contexts.remove(context)
+        vouching.end()
     for port, type_ in stage_class.outputs.items():
         try:
             type_.check(outputs[port])

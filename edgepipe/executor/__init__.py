@@ -48,7 +48,8 @@ class Job:
 class Message:
     """What a running job tells.
 
-    ``log``, ``warning``: {message}. ``progress``: {done, total, numbers}.
+    ``log``, ``warning``: {message}. ``progress``: {done, total, numbers}. ``vouched``: {paths}, the
+    files of code that may be edited from now on (see `edgepipe.watch.Watch.vouch`).
     ``done``: {seconds, cpu_seconds, peak_memory, unsure}, the last of a job that succeeded.
     ``error``: {message, hint, unsure}, the last of one that did not.
 

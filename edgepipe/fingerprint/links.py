@@ -142,7 +142,7 @@ class _Collector:
     def _packages_above(self, place: Place) -> Iterator[Place]:
         path, root = place
         for folder in path.relative_to(root).parents:
-            self.modules.searched.add(root / folder)
+            self.modules.seek(root / folder)
             init = root / folder / "__init__.py"
             if folder.parts and init.is_file() and init != path:
                 yield init, root

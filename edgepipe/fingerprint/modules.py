@@ -35,8 +35,10 @@ class Modules:
         self, roots: Sequence[Path], packages: Mapping[Path, frozenset[str]] | None = None
     ) -> None:
         self.roots = tuple(dict.fromkeys(roots))
-        self.searched: set[Path] = set()
-        """Folders, there or not, in which a new file could be found instead of a known one."""
+        self.searched: dict[Path, tuple[int, set[str]]] = {}
+        """Folders, there or not, in which a new file could be found instead of a known one: when a
+        name last came or went, in ns, and the names of what may be imported.
+        """
         self.listed: dict[Path, set[str]] = {}
         """Folders whose names were read, with the names."""
         self._packages = dict(packages or {})
@@ -80,7 +82,7 @@ class Modules:
         """Whether a dotted name means a folder of modules."""
         parts = module.split(".")
         places = [root.joinpath(*parts) for root in self.tops(parts[0], folder)]
-        self.searched.update(place.parent for place in places)
+        self.seek(*(place.parent for place in places))
         return any(place.is_dir() for place in places)
 
     def below(self, pattern: str, home: Path) -> Iterator[Place]:
@@ -119,16 +121,32 @@ class Modules:
         return self._below[folder]
 
     def _walk(self, folder: Path) -> Iterator[Path]:
-        self.searched.add(folder)
+        self.seek(folder)
         for here, folders, names in os.walk(folder):
             if _VENV in names:
                 folders.clear()
                 continue
             folders[:] = sorted(n for n in folders if not n.startswith((".", "__pycache__")))
             place = Path(here)
-            self.searched.add(place)
+            self.seek(place)
             self.listed.setdefault(place, names_in(here))
             yield from (place / name for name in sorted(names) if not name.endswith(".pyc"))
+
+    def seek(self, *folders: Path) -> None:
+        """Note that something was looked for in some folders."""
+        for folder in folders:
+            if folder not in self.searched:
+                self.searched[folder] = _written(folder), _importable(folder)
+
+    def relisted(self) -> bool:
+        """Whether something came or went that could be imported instead of what was found."""
+        for folder, (time, names) in self.searched.items():
+            now = _written(folder)
+            if now != time:
+                if _importable(folder) != names or -1 in {now, time}:
+                    return True
+                self.searched[folder] = now, names
+        return False
 
     def home(self, place: Place) -> Path:
         """The outermost folder of the project, or package of stages, that a file belongs to."""
@@ -145,7 +163,7 @@ class Modules:
 
     def _candidates(self, module: str, root: Path) -> Iterator[Place]:
         place = root.joinpath(*module.split("."))
-        self.searched |= {place, place.parent}
+        self.seek(place, place.parent)
         for file in (place / "__init__.py", place.parent / f"{place.name}.py"):
             if file.is_file():
                 yield file, root
@@ -165,7 +183,7 @@ class Modules:
             mine = self._packages.get(root)
             if top not in mine if mine is not None else is_installed(root):
                 continue
-            self.searched.add(root)
+            self.seek(root)
             if next(self._candidates(top, root), None) or next(_compiled(root / top), None):
                 found = True
                 yield root
@@ -190,6 +208,23 @@ class Modules:
                             name = place.name.partition(".")[0]
                             found.setdefault(name, {})[place.parent] = None
         return {name: list(folders) for name, folders in found.items()}
+
+
+def _written(folder: Path) -> int:
+    """When a name last came or went in a folder, in ns; -1 where there is none."""
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return -1
+
+
+def _importable(folder: Path) -> set[str]:
+    """The names in a folder of what could be a module."""
+    return {
+        name
+        for name in names_in(str(folder))
+        if name.isidentifier() or name.endswith((".py", *EXTENSION_SUFFIXES))
+    }
 
 
 def _compiled(place: Path) -> Iterator[Path]:

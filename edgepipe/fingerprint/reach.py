@@ -38,6 +38,8 @@ class Walk:
         self._heirs: set[str] = set()
         self._started: set[Place] = set()
         self._everywhere = False
+        self._finds_code = False
+        """It finds files of code by their paths."""
         self._waiting: list[Links] = []
         definitions = linker.unit(start).definitions
         first = Links({start: None}, {(start, n): None for n in definitions if name in {n, None}})
@@ -89,7 +91,7 @@ class Walk:
     @property
     def rereads(self) -> bool:
         """Whether it may read files again that are loaded."""
-        return any(unit.traits.rereads for unit in self._theirs())
+        return self._finds_code or any(unit.traits.rereads for unit in self._theirs())
 
     @property
     def data(self) -> frozenset[Path]:
@@ -104,6 +106,7 @@ class Walk:
         for place in self._files.read_by(units).items():
             if place[0].suffix == ".py" and is_python(self._linker.unit, place):
                 code[place] = None
+                self._finds_code = True
             else:
                 self._data[place[0]] = place[1]
         if any(path not in self._whole for path, _ in code):

@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import functools
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgepipe.digest import digest_bytes
+from edgepipe.errors import ConfigError
 from edgepipe.filestate import FileState
 from edgepipe.fingerprint import Fingerprints
 from edgepipe.fingerprint.unit import Unit, read_unit
 from edgepipe.usercode import drop_stale_bytecode
-from edgepipe.watch import Stamp, stamp_of, state_of
+from edgepipe.watch import Stamp, names_in, stamp_of, state_of
 
 
 class RememberingFingerprints(Fingerprints):
@@ -29,16 +30,37 @@ class RememberingFingerprints(Fingerprints):
         """Each file of code as it was when it was read; see `edgepipe.watch.state_of`."""
         self._stamps: dict[Path, Stamp] = {}
         """Files that code may read, as they were when they were read here."""
+        self._digests: dict[Path, str] = {}
+        """What these held then."""
         self._stated: dict[frozenset[Path], dict[str, Stamp]] = {}
 
-    def edited(self) -> list[str]:
-        """Files of code that are not as they were when they were read."""
-        return [path for path, state in self.states.items() if state_of(path) != state]
+    def edited(self) -> bool:
+        """Whether a file of code is not as it was when it was read."""
+        return any(state_of(path) != state for path, state in self.states.items())
+
+    @property
+    def outdated(self) -> bool:
+        """Whether what was found out may be something else by now."""
+        return (
+            self.edited()
+            or self.modules.relisted()
+            or any(stamp_of(str(path)) != stamp for path, stamp in self._stamps.items())
+            or any(names_in(str(path)) != names for path, names in self.modules.listed.items())
+        )
 
     def keep_what_is_no_code(self, older: RememberingFingerprints) -> None:
         """Know files that code may read, and folders, as an older one found them."""
-        self._stamps = dict(older._stamps)
+        self._stamps, self._digests = dict(older._stamps), dict(older._digests)
         self.modules.listed |= older.modules.listed
+
+    def touched(self, files: Iterable[Path]) -> None:
+        """Know files that code may read as they are now, if they hold what they held."""
+        for path in files:
+            now = stamp_of(str(path))
+            if now is not None and now != self._stamps.get(path):
+                with contextlib.suppress(ConfigError):
+                    if self._files.digest(path) == self._digests.get(path):
+                        self._stamps[path] = now
 
     def _read(self, path: Path, package: tuple[str, ...]) -> Unit:
         def find(path: Path) -> Any:
@@ -68,7 +90,23 @@ class RememberingFingerprints(Fingerprints):
 
     def _data(self, path: Path) -> str:
         self._stamps.setdefault(path, stamp_of(str(path)))
-        return self._files.digest(path)
+        digest = self._files.digest(path)
+        self._digests.setdefault(path, digest)
+        return digest
+
+
+def by_root(packages: Iterable[Path], own: Collection[Path]) -> dict[Path, frozenset[str]]:
+    """The names of packages by the folder that each is imported from.
+
+    Args:
+        packages: their folders.
+        own: folders all of which is the user's own, whatever else stands in them.
+    """
+    names: dict[Path, frozenset[str]] = {}
+    for package in packages:
+        if package.parent not in own:
+            names[package.parent] = names.get(package.parent, frozenset()) | {package.name}
+    return names
 
 
 @functools.cache

@@ -26,12 +26,21 @@ _RUNS = {
 }
 _REREADS = {
     "DataLoader",
+    "Parallel",
     "ProcessPoolExecutor",
+    "SourceFileLoader",
     "cloudpickle",
+    "exec_module",
+    "fork",
     "jit",
+    "joblib",
     "keras",
+    "loky",
     "multiprocessing",
+    "n_jobs",
+    "ray",
     "reload",
+    "run_path",
     "tensorflow",
     "tf_keras",
     "triton",
@@ -101,6 +110,7 @@ class Traits:
             sources=bool(either & _SOURCES),
             runs=bool(either & _RUNS) or any(map(_RUNS_PYTHON.search, texts)),
             rereads=bool(either & (_SOURCES | _RUNS | _REREADS))
+            or finds_modules
             or any(map(_RUNS_PYTHON.search, texts)),
             searches="addsitedir" in either or ("sys" in either and _finds_modules(tree)),
             exports=tuple(sorted(_exports(tree))) if "__all__" in names else (),

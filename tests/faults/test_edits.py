@@ -11,9 +11,8 @@ from reading import HELPER, LATE, READER, pipeline, result, started
 
 @pytest.mark.parametrize("edit", ["other", "put back", "code"])
 def test_what_changes_while_a_stage_runs_is_of_neither_state(reader: Folder, edit: str) -> None:
-    if edit == "code":
-        reader.write("plugins/reader.py", LATE)
-    pipeline(reader, 1.5)
+    reader.write("plugins/reader.py", LATE)
+    pipeline(reader, 1.0)
     process = reader.start("run", "p.yaml", "--json")
     started(reader)
     if edit == "code":
