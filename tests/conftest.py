@@ -1,4 +1,4 @@
-"""What all tests share: a cache of their own, small projects, and golden files."""
+"""What all tests share: a cache of their own, small projects, a store, and golden files."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from projects import CASES, Compile, Folder, Golden
 
 from edgepipe.cli._common import Compiled, compile_pipeline
+from edgepipe.store import Store
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,6 +41,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
     (folder / "edgepipe.toml").write_text("")
     monkeypatch.chdir(folder)
     return Folder(folder)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
 
 
 @pytest.fixture

@@ -22,11 +22,6 @@ FILES = {"a.txt": b"one", "deep/er/b.bin": bytes(1000), "deep/empty": b"", "Ã© Ã
 KEY = "ab" + "0" * 62
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
 def put(store: Store, files: dict[str, bytes]) -> Tree:
     folder = store.staging()
     for name, body in files.items():

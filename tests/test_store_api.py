@@ -19,11 +19,6 @@ from edgepipe.store.model import pack_record, unpack_record, unpack_tree
 FILES = {"a": b"one", "deep/b": bytes(20 << 20)}
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
 def test_a_fetched_object_is_adopted_only_if_it_is_what_it_should_be(
     store: Store, tmp_path: Path
 ) -> None:

@@ -22,11 +22,6 @@ Members = list[tuple[tarfile.TarInfo, bytes]]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
-@pytest.fixture
 def other(tmp_path: Path) -> Store:
     return Store(tmp_path / "other")
 

@@ -17,11 +17,6 @@ from edgepipe.store import Store
 FILES = {"a": b"one", "deep/b": bytes(100_000), "metrics.json": b'{"a": 1}'}
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
 def quarantined(store: Store) -> list[Path]:
     folder = store.root / "quarantine"
     return sorted(folder.iterdir()) if folder.is_dir() else []

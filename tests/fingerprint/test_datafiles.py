@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from reaching import reached
 
 from edgepipe.fingerprint import Fingerprints
 
@@ -113,6 +114,36 @@ def test_a_folder_handed_over(tmp_path: Path) -> None:
 def test_files_of_packages(tmp_path: Path, code: str) -> None:
     files = {"plugins/_pkg/__init__.py": "", "plugins/s.py": f"{code}\n"}
     assert "_pkg/labels.txt" in read(tmp_path, files)
+
+
+@pytest.mark.parametrize(
+    ("code", "read"),
+    [
+        ("Path(__file__).parent / 'a.json'", {"a.json"}),
+        ("Path(__file__).with_name(f'{x}.json')", {"a.json", "b.json", "deep/c.json"}),
+        ("(Path(__file__).parent / 'deep').iterdir()", {"deep/c.json"}),
+        ("Path(__file__).parent.glob('*.txt')", {"t.txt"}),
+        ("os.path.join(os.path.dirname(__file__), 'a.json')", {"a.json"}),
+        ("importlib.resources.files('pkg').joinpath('t.txt')", {"t.txt"}),
+        ("pkgutil.get_data(__package__, 'a.json')", {"a.json"}),
+        ("Path('a.json')", set()),
+    ],
+)
+def test_files_beside_the_code_that_reads_them(tmp_path: Path, code: str, read: set[str]) -> None:
+    head = "import importlib.resources, os, pkgutil\nfrom pathlib import Path\n"
+    for name in ("a.json", "b.json", "t.txt", "deep/c.json"):
+        (tmp_path / "pkg" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "pkg" / name).write_text(name)
+    found = reached(
+        tmp_path,
+        {
+            "stage.py": "from pkg.m import f\nf()\n",
+            "pkg/__init__.py": "",
+            "pkg/m.py": f"{head}\n\ndef f(x=0):\n    return {code}\n",
+        },
+    )
+    data = {n.removeprefix("pkg/").removesuffix(":<data>") for n in found if n.endswith(":<data>")}
+    assert data == read
 
 
 def test_code_that_a_path_leads_to_counts_as_code(tmp_path: Path) -> None:

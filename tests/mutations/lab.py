@@ -7,7 +7,6 @@ a plan finds each node cached. Then something is changed, and a plan says what w
 from __future__ import annotations
 
 import argparse
-import ast
 import importlib
 import shutil
 import sys
@@ -17,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
+
+from lab_project import FILES, PIPELINE
 
 import edgepipe_stages
 from edgepipe import key, kinds, manifests
@@ -28,103 +29,6 @@ from edgepipe.store import Output, Record
 
 SOURCE = Path(edgepipe_stages.__file__).parent
 
-PIPELINE = """\
-edgepipe: 1
-name: lab
-include: shared.yaml
-seed: 7
-
-stages:
-  digits: {uses: data.digits, with: {image_size: "${side}"}}
-  photos: {uses: data.image_folder, with: {path: photos, image_size: 16}}
-  made: {uses: data.python, with: {function: "mydata.py:make"}}
-  shifted: {uses: vision.shift, in: {data: made}}
-  teacher:
-    uses: train.classifier
-    in: {data: digits}
-    with: {model: {arch: resnet8}, epochs: 2}
-  student:
-    uses: distill.logits
-    in: {teacher: teacher, data: digits}
-    with: {model: {arch: mobilenet_v2}, temperature: 4.0}
-  pruned: {uses: prune.structured, in: {model: student, data: digits}, with: {ratio: 0.3}}
-  sparse: {uses: prune.magnitude, in: {model: student, data: digits}}
-  own: {uses: model.python, in: {data: photos}, with: {code: "nets.py:Small"}}
-  loaded:
-    uses: model.checkpoint
-    in: {data: made}
-    with: {model: {arch: "python:nets.py:Other"}, weights: weights.safetensors}
-  onnx: {uses: convert.onnx, in: {model: pruned}}
-  int8: {uses: quantize.static, in: {model: onnx, data: digits}}
-  dynamic: {uses: quantize.dynamic, in: {model: onnx}}
-  saved: {uses: convert.savedmodel, in: {model: onnx}}
-  tflite:
-    uses: convert.tflite
-    in: {model: saved, calibration: int8}
-    matrix: {precision: [float32, int8]}
-  parity: {uses: check.parity, in: {reference: pruned, model: onnx, data: digits}}
-  bench_torch: {uses: benchmark.torch, in: {model: own, data: photos}}
-  bench_onnx: {uses: benchmark.onnxruntime, in: {model: dynamic, data: digits}}
-  bench_tflite: {uses: benchmark.tflite, in: {model: tflite, data: digits}}
-"""
-
-FILES = {
-    "edgepipe.toml": "",
-    "shared.yaml": "vars: {side: 16}\n",
-    "mydata.py": (
-        '"""Data."""\n\nimport numpy as np\n\nfrom helpers.draw import drawn\n\nCLASSES = 3\n\n\n'
-        'def make(seed):\n    """Make it."""\n    return drawn(CLASSES), np.arange(CLASSES)\n\n\n'
-        "def unused():\n    return 1\n"
-    ),
-    "helpers/draw.py": (
-        "from . import shapes\nfrom .colors import *\n\n\n"
-        "def drawn(count):\n    return [shapes.circle(i, RED) for i in range(count)]\n"
-    ),
-    "helpers/shapes.py": (
-        "SIZE = 4\n\n\ndef circle(number, color, size=SIZE):\n    return [number, color, size]\n\n\n"
-        "def square(number):\n    return number\n"
-    ),
-    "helpers/colors.py": "RED = 1\nBLUE = 2\n",
-    "helpers/other.py": "NOTHING = 0\n",
-    "nets.py": (
-        "import torch\n\nfrom helpers import layers\n\n\n"
-        "class Small(torch.nn.Module):\n    def forward(self, x):\n        return layers.flat(x)\n\n\n"
-        "class Other(torch.nn.Module):\n    def forward(self, x):\n        return x\n"
-    ),
-    "helpers/layers.py": (
-        "def flat(x):\n    return x\n\n\nif __name__ == '__main__':\n    print(flat(1))\n"
-    ),
-    "weights.safetensors": "weights",
-    "photos/cat/1.png": "cat one",
-    "photos/cat/2.png": "cat two",
-    "photos/dog/1.png": "dog one",
-    "plugins/vision/shift.py": (
-        '"""vision.shift: moves images."""\n\nfrom __future__ import annotations\n\n'
-        "from typing import TYPE_CHECKING\n\nfrom _tables import table\n\n"
-        "from edgepipe.stage import Context, Field, Stage\nfrom edgepipe_stages import ImageDataset\n\n"
-        "if TYPE_CHECKING:\n    from _typing_only import Name\n\n\n"
-        'class Shift(Stage):\n    """Moves images."""\n\n'
-        "    inputs = {'data': ImageDataset}\n    outputs = {'data': ImageDataset}\n\n"
-        "    by: int = Field(1, ge=0, le=9, description='pixels')\n\n"
-        "    def run(self, ctx: Context) -> None:\n        table('left')\n"
-    ),
-    "plugins/vision/mirror.py": (
-        '"""vision.mirror: mirrors images."""\n\nfrom edgepipe.stage import Context, Stage\n'
-        "from edgepipe_stages import ImageDataset\n\n\n"
-        'class Mirror(Stage):\n    """Mirrors images."""\n\n'
-        "    inputs = {'data': ImageDataset}\n    outputs = {'data': ImageDataset}\n\n"
-        "    def run(self, ctx: Context) -> None: ...\n"
-    ),
-    "plugins/_tables.py": (
-        "import importlib\nimport json\nfrom pathlib import Path\n\n\n"
-        "def table(name):\n    steps = json.loads(Path(__file__).with_name('_steps.json').read_text())\n"
-        "    return importlib.import_module(f'_steps.{name}').move(steps)\n"
-    ),
-    "plugins/_steps.json": "[1, 2, 3]",
-    "plugins/_other.json": "[]",
-    "plugins/_steps/left.py": "def move(steps):\n    return steps\n",
-    "plugins/_typing_only.py": "Name = str\n",
-}
 
 AGO = time.time() - 3600
 
@@ -259,93 +163,3 @@ def downstream(graph: Graph, direct: set[str]) -> set[str]:
         if any(source.node in found for source in node.inputs.values()):
             found.add(name)
     return found
-
-
-Change = Callable[[Lab], None]
-
-
-def definition(name: str, path: str) -> Change:
-    """Another first statement for a function, ``NAME`` or ``CLASS.NAME``."""
-
-    def change(lab: Lab) -> None:
-        def edit(text: str) -> str:
-            function = _find(text, path)
-            lines = text.split("\n")
-            first = function.body[0]
-            lines.insert(first.lineno - 1, f"{' ' * first.col_offset}edited = True")
-            return "\n".join(lines)
-
-        lab.edit(name, edit)
-
-    return change
-
-
-def value(name: str, path: str, new: str | None = None) -> Change:
-    """Another value for a constant, ``NAME`` or ``CLASS.NAME``; of a call, its first argument."""
-
-    def change(lab: Lab) -> None:
-        def edit(text: str) -> str:
-            node = _find(text, path).value
-            if isinstance(node, ast.Call) and new is not None and node.args:
-                node = node.args[0]
-            old = ast.get_source_segment(text, node)
-            assert old is not None
-            start, end = _span(text, node)
-            return text[:start] + (new or f"({old}) if True else None") + text[end:]
-
-        lab.edit(name, edit)
-
-    return change
-
-
-def default(name: str, path: str, argument: str, new: str) -> Change:
-    """Another default for an argument of a function."""
-
-    def change(lab: Lab) -> None:
-        def edit(text: str) -> str:
-            given = _find(text, path).args
-            named = dict(zip([a.arg for a in given.kwonlyargs], given.kw_defaults, strict=True))
-            plain = [*given.posonlyargs, *given.args][-len(given.defaults) or None :]
-            named |= dict(zip([a.arg for a in plain], given.defaults, strict=False))
-            start, end = _span(text, named[argument])
-            return text[:start] + new + text[end:]
-
-        lab.edit(name, edit)
-
-    return change
-
-
-def replace(name: str, old: str, new: str) -> Change:
-    return lambda lab: lab.edit(name, lambda text: text.replace(old, new, 1))
-
-
-def append(name: str, text: str) -> Change:
-    return lambda lab: lab.edit(name, lambda before: before + text)
-
-
-def write(name: str, body: str | None) -> Change:
-    return lambda lab: lab.write(name, body)
-
-
-def _find(text: str, path: str) -> ast.AST:
-    node: ast.AST = ast.parse(text)
-    for part in path.split("."):
-        node = next(n for n in node.body if part in _names(n))
-    return node
-
-
-def _names(node: ast.stmt) -> list[str]:
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        return [node.name]
-    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-    return [target.id for target in targets if isinstance(target, ast.Name)]
-
-
-def _span(text: str, node: ast.expr) -> tuple[int, int]:
-    lines = text.encode().split(b"\n")
-
-    def offset(line: int, column: int) -> int:
-        before = b"\n".join(lines[: line - 1]) + (b"\n" if line > 1 else b"")
-        return len((before + lines[line - 1][:column]).decode())
-
-    return offset(node.lineno, node.col_offset), offset(node.end_lineno, node.end_col_offset)

@@ -8,7 +8,8 @@ import subprocess
 import sys
 from typing import Any
 
-from lab import Lab, definition, downstream, value
+from lab import Lab, downstream
+from lab_edits import definition, value
 
 REAL = """\
 edgepipe: 1

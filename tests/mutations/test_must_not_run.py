@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from lab import Change, Lab, append, definition, replace, write
+from lab import Lab
+from lab_edits import Change, append, definition, replace, write
 
 from edgepipe.key import HERE, machine
 

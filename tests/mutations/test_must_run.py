@@ -6,17 +6,8 @@ import dataclasses
 import json
 
 import pytest
-from lab import (
-    Change,
-    Lab,
-    append,
-    default,
-    definition,
-    downstream,
-    replace,
-    value,
-    write,
-)
+from lab import Lab, downstream
+from lab_edits import Change, append, default, definition, replace, value, write
 
 from edgepipe.key import HERE, machine
 

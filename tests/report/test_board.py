@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from report_samples import failing, hostile, large, sample
+from report_pipeline import sample
+from report_samples import failing, hostile, large
 from rich.console import Console
 from test_lines import Clock, events
 

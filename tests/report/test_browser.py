@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_samples import cached, failing, hostile, large, sample
+from report_pipeline import sample
+from report_samples import cached, failing, hostile, large
 
 from edgepipe.report.html import render
 

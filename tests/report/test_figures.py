@@ -3,7 +3,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from report_samples import cached, node, sample
+from report_nodes import node
+from report_pipeline import sample
+from report_samples import cached
 
 from edgepipe.report import figures
 from edgepipe.results import GateResult

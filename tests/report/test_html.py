@@ -9,7 +9,9 @@ from hashlib import sha256
 from html.parser import HTMLParser
 
 import pytest
-from report_samples import HOSTILE, cached, failing, hostile, large, node, sample
+from report_nodes import node
+from report_pipeline import sample
+from report_samples import HOSTILE, cached, failing, hostile, large
 
 from edgepipe.report.html import render
 from edgepipe.results import RunResult

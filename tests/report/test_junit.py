@@ -4,7 +4,8 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
-from report_samples import cached, failing, hostile, large, sample
+from report_pipeline import sample
+from report_samples import cached, failing, hostile, large
 
 from edgepipe.report.junit import render
 from edgepipe.results import RunResult

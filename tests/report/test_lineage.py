@@ -3,7 +3,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from report_samples import bench, failing, hostile, large, node, sample
+from report_nodes import bench, node
+from report_pipeline import sample
+from report_samples import failing, hostile, large
 
 from edgepipe.report.lineage import (
     Lineage,

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from projects import GOLDEN, Golden
-from report_samples import failing, hostile, sample
+from report_pipeline import sample
+from report_samples import failing, hostile
 
 from edgepipe.events import (
     Event,

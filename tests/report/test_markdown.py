@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 from projects import GOLDEN, Golden
-from report_samples import cached, failing, hostile, large, sample
+from report_pipeline import sample
+from report_samples import cached, failing, hostile, large
 
 from edgepipe.report.markdown import escape, render, table
 from edgepipe.results import RunResult

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from projects import GOLDEN, Golden
-from report_samples import HOSTILE, cached, failing, hostile, large, node, sample
+from report_nodes import node
+from report_pipeline import sample
+from report_samples import HOSTILE, cached, failing, hostile, large
 
 from edgepipe.report.table import render
 from edgepipe.report.text import width

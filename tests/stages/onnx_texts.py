@@ -1,4 +1,4 @@
-"""ONNX files from their text form, with weights from a fixed seed."""
+"""ONNX files from their text form, with weights from a fixed seed, and their work."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
+
+from edgepipe_stages._runtime.onnx_runtime import OnnxRuntime
+from edgepipe_stages._work import Work
 
 
 def save_text(
@@ -65,3 +68,7 @@ def scale(*shape: int) -> NDArray[np.float32]:
 
 def zero(*shape: int, dtype: type[np.generic] = np.int8) -> NDArray[Any]:
     return np.zeros(shape, dtype)
+
+
+def work(folder: Path) -> Work:
+    return OnnxRuntime(folder, 1, str).work()

@@ -1,0 +1,65 @@
+"""Names that packages hand on, and names that several files have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reaching import TWO, reached
+
+from edgepipe.fingerprint import Fingerprints
+
+
+def test_packages_hand_names_on(tmp_path: Path) -> None:
+    found = reached(
+        tmp_path,
+        {
+            "stage.py": "from pkg import api, thing\napi.one()\nthing()\n",
+            "pkg/__init__.py": "from pkg import _impl as api\nfrom ._impl import two as thing\nprint()\n",
+            "pkg/_impl.py": TWO,
+        },
+    )
+    assert "pkg/_impl.py:two" in found
+    assert "pkg/_impl.py:one" in found
+    assert "pkg/__init__.py:<module>" in found
+
+
+def test_star_brings_the_modules_that_a_package_lists(tmp_path: Path) -> None:
+    files = {"pkg/__init__.py": "__all__ = ['m']\n", "pkg/m.py": "import os\nos.umask(0)\n"}
+    found = reached(tmp_path, {"stage.py": "from pkg import *\n", **files})
+    assert "pkg/m.py:<module>" in found
+
+
+def test_namespace_packages(tmp_path: Path) -> None:
+    found = reached(
+        tmp_path, {"stage.py": "import ns.deep.m\nns.deep.m.one()\n", "ns/deep/m.py": TWO}
+    )
+    assert "ns/deep/m.py:one" in found
+    assert "ns/deep/m.py:two" not in found
+
+
+def test_a_name_that_is_there_twice_counts_twice(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "m.py").write_text(f"def one():\n    return '{folder}'\n")
+    (tmp_path / "a/stage.py").write_text("from m import one\none()\n")
+
+    def code() -> dict[str, str]:
+        roots = [tmp_path / "a", tmp_path / "b"]
+        return dict(Fingerprints(roots).of(tmp_path / "a/stage.py", tmp_path / "a"))
+
+    before = code()
+    (tmp_path / "b/m.py").write_text("def one():\n    return 'c'\n")
+    assert code() != before
+    (tmp_path / "b/m.py").unlink()
+    assert {name for name in code() if name.startswith("m.py")} == {"m.py:one"}
+
+
+def test_a_family_may_have_the_name_of_a_package(tmp_path: Path) -> None:
+    files = {"convert/onnx.py": "x = 1\n", "convert/other.py": "import onnx\nonnx.load\n"}
+    reached(tmp_path, {"stage.py": "", **files})
+    prints = Fingerprints([tmp_path])
+    assert not any(
+        name.startswith("convert/onnx.py")
+        for name in prints.of(tmp_path / "convert/other.py", tmp_path)
+    )
+    assert prints.reach(tmp_path / "convert/other.py", tmp_path).foreign == {"onnx"}
