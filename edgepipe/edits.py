@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -9,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from edgepipe import explain
-from edgepipe.errors import StageError
+from edgepipe.errors import ConfigError, StageError
 from edgepipe.filestate import tree_digest
 from edgepipe.fingerprint import Reached
 from edgepipe.fingerprint.remembered import RememberingFingerprints
 from edgepipe.fingerprint.unit import DATA
+from edgepipe.key import other_versions
 from edgepipe.planner import Decision, Planner
 from edgepipe.sources import Resolved
 from edgepipe.watch import names_stamp
@@ -31,6 +33,8 @@ def afresh(planner: Planner, decision: Decision) -> Decision:
     changed, stamps = _data(planner, before)
     if planner.edits:
         changed += _code(planner, decision, planner.fingerprints)
+    if decision.key is not None and decision.node.environment is None and planner.reinstalled:
+        changed += other_versions(decision.key.made_of["requires"])
     if changed:
         message = f"{', '.join(changed)} changed since the run began"
         raise StageError(message, "run again: the result would not be of what was planned")
@@ -90,9 +94,12 @@ def since(
         for name, stamp in stamps.items()
         if stamp != decision.resolved.stamps[name] and name not in changed
     ]
-    if paths & code or planner.fingerprints.modules.relisted():
-        # What its process had imported before it was edited is none of the node's.
+    # What its process had imported before it was edited is none of the node's.
+    if paths & code:
         changed += _code(planner, decision, planner.latest(), apart=code - paths)
+    elif planner.fingerprints.modules.relisted():
+        with contextlib.suppress(ConfigError):
+            changed += _code(planner, decision, planner.latest(), apart=code)
     doubtful = paths & (code | files)
     if paths - doubtful:
         doubtful |= files ^ _reached(planner, decision, planner.latest()).data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import os
@@ -40,6 +41,22 @@ def installed(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
+
+
+def sites() -> dict[str, int]:
+    """Folders of installed modules, and when something was last put there or taken out, in ns."""
+    found: dict[str, int] = {}
+    for entry in sys.path:
+        if entry.endswith(("site-packages", "dist-packages")):
+            with contextlib.suppress(OSError):
+                found[entry] = Path(entry).stat().st_mtime_ns
+    return found
+
+
+def other_versions(known: Mapping[str, str]) -> list[str]:
+    """What has another version than is known, as ``torch 2.13.0 → 2.14.0``."""
+    now = {name: installed.__wrapped__(name) for name in known}
+    return [f"{n} {v} → {now[n] or 'not installed'}" for n, v in known.items() if now[n] != v]
 
 
 @functools.cache

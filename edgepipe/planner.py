@@ -25,6 +25,7 @@ from edgepipe.key import (
     key_of,
     parts_of,
     requirements,
+    sites,
 )
 from edgepipe.kinds import packages
 from edgepipe.lastkeys import LastKeys
@@ -101,6 +102,7 @@ class Planner:
         self.files = FileState(project.state / "files.json")
         self._roots = (*kinds_roots, project.root)
         self.fingerprints = self.new_fingerprints()
+        self._sites = sites()
         self.edits = 0
         """How often code was found to be edited since it was read first."""
         self._latest = self.fingerprints
@@ -195,6 +197,11 @@ class Planner:
                 if resolved.reached.code:
                     resolved = self.resolve(node, self.fingerprints)
                 self.reach(node, resolved, self.fingerprints)
+
+    @property
+    def reinstalled(self) -> bool:
+        """Whether something was installed or removed since the first decision."""
+        return self.world is HERE and sites() != self._sites
 
     def latest(self) -> RememberingFingerprints:
         """Fingerprints of what is there now."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgepipe import explain, manifests
+from edgepipe.digest import digest_value
 from edgepipe.explain import Change
 from edgepipe.graph import GraphNode
 from edgepipe.lastkeys import LastKeys
@@ -79,6 +80,8 @@ class Reasons:
             return "; ".join(texts[: explain.MOST]) + more
         if node.name in self._damaged:
             return "it ran, and its result was damaged: cache verify removed it"
+        if previous is not None and digest_value("key", previous.made_of) != previous.key:
+            return "what its code may read changed while it ran last"
         if previous is not None:
             return "its result is no longer in the cache"
         known = self._last.get(node.name) is not None

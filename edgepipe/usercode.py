@@ -95,13 +95,13 @@ def forget(name: str) -> None:
 
 def file_of(module: ModuleType) -> str:
     """A module's file, or the folder of a package without one; empty where it has none."""
-    file = getattr(module, "__file__", None)
-    if not isinstance(file, str):
-        try:
-            file = next(iter(module.__path__), "")
-        except (AttributeError, TypeError):
-            return ""
-    return str(file)
+    try:
+        # To ask a lazy module for an attribute would load it.
+        known = object.__getattribute__(module, "__dict__")
+        file = known.get("__file__")
+        return file if isinstance(file, str) else str(next(iter(known.get("__path__", ())), ""))
+    except (AttributeError, TypeError):
+        return ""
 
 
 def import_file(path: Path, name: str) -> ModuleType:

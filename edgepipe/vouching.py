@@ -9,7 +9,7 @@ from collections.abc import Callable
 from edgepipe.watch import Watch
 
 _FIRST_SECONDS = 0.1
-_MOST_SECONDS = 5.0
+_MOST_SECONDS = 1.0
 _SHARE = 50
 """Between two looks, at least so many times what one takes."""
 
@@ -28,8 +28,6 @@ class Vouching:
     def begin(self, watch: Watch, tell: Tell) -> None:
         """A job begins."""
         self._job = watch, tell
-        if watch.settled:
-            return
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, daemon=True)
             self._thread.start()

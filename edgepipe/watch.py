@@ -17,6 +17,8 @@ import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from edgepipe.usercode import file_of
+
 Stamp = list[int] | None
 """What writing a file changes: inode, size, time in ns. To link it, or to set its rights, is no
 writing. None for a file that is not there.
@@ -105,12 +107,7 @@ def _modules(files: Collection[str]) -> dict[str, dict[int, Any]]:
     """The modules of some files."""
     found: dict[str, dict[int, Any]] = {}
     for module in list(sys.modules.values()) if files else ():
-        # To ask a lazy module for an attribute would load it.
-        try:
-            path = object.__getattribute__(module, "__dict__").get("__file__")
-        except AttributeError:
-            continue
-        if isinstance(path, str) and path in files:
+        if (path := file_of(module)) in files:
             found.setdefault(path, {})[id(module)] = module
     return found
 

@@ -38,6 +38,8 @@ class FakeExecutor:
     """Which nodes ran at once, at each poll."""
     started: list[Job] = field(default_factory=list)
     closed: list[bool] = field(default_factory=list)
+    renewed: int = 0
+    """How often it was told to use none of its processes again."""
     before: list[Message] = field(default_factory=list)
     """What is told before the first ending."""
 
@@ -46,7 +48,7 @@ class FakeExecutor:
         self.jobs.append(job)
 
     def renew(self) -> None:
-        """Nothing runs in it."""
+        self.renewed += 1
 
     def poll(self, timeout: float) -> Sequence[Message]:
         self.together.append({job.node for job in self.jobs})

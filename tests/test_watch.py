@@ -6,6 +6,8 @@ import importlib
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -84,6 +86,38 @@ def test_a_module_that_was_loaded_while_its_file_was_as_it_was_is_beyond_doubt(
     assert watch.written() == watch.vouch() == [str(late)]
     for name in ("early_one", "late_one"):
         del sys.modules[name]
+
+
+def test_a_module_that_is_imported_again_from_an_edited_file_is_doubted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "twice_there.py"
+    path.write_text("VALUE = 1")
+    monkeypatch.syspath_prepend(tmp_path)
+    watch = Watch({"code": {str(path): state_of(str(path))}})
+    importlib.import_module("twice_there")
+    assert watch.vouch() == []
+    assert watch.settled
+    path.write_text("VALUE = 2")
+    assert watch.vouch() == []
+    del sys.modules["twice_there"]
+    assert watch.vouch() == []
+    importlib.import_module("twice_there")
+    assert watch.vouch() == [str(path)]
+    del sys.modules["twice_there"]
+
+
+class Lazy(ModuleType):
+    """Loads, and fails to, when it is asked for anything."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise ImportError(name)
+
+
+def test_lazy_modules_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lazy_one", Lazy("lazy_one"))
+    path = str(tmp_path / "x.py")
+    assert Watch({"code": {path: None}}).vouch() == []
 
 
 def test_code_whose_time_of_writing_was_put_back_is_written(tmp_path: Path) -> None:

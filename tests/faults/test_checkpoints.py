@@ -198,13 +198,22 @@ def test_a_kill_of_all_processes_leaves_no_checkpoint_of_an_edit(
     assert result_of_the_next_run(project) == "[10.0]"
 
 
-def test_code_that_is_edited_after_it_was_loaded_costs_no_checkpoint(project: Folder) -> None:
+@pytest.mark.parametrize("how", ["kill", "interrupt"])
+def test_code_that_is_edited_after_it_was_loaded_costs_no_checkpoint(
+    project: Folder, how: str
+) -> None:
     process = begin(project)
+    # Longer than it takes the process to tell what it has loaded.
+    time.sleep(0.5)
     project.write("plugins/steps.py", (project.path / "plugins/steps.py").read_text() + "# more\n")
     project.write("go", "")
     project.write("save", "")
     wait_for(project, "saved", 1)
-    kill_all(project, process)
+    if how == "kill":
+        kill_all(project, process)
+    else:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
     assert [p.name for p in (project.cache / "scratch").glob("*/*")] == ["checkpoint"]
     # It does not wait for this when it goes on.
     (project.path / "go").unlink()

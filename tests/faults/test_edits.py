@@ -186,3 +186,86 @@ def test_code_that_was_edited_and_put_back_before_a_stage_imports_it_gives_nothi
     assert reader.edgepipe("plan", "p.yaml", "--check").code == 4
     assert result(reader) == "[20]"
     assert reader.edgepipe("plan", "p.yaml", "--check").code == 0
+
+
+SOON = READER.replace("from _double import twice\n", "").replace(
+    "        ctx.save",
+    "        time.sleep(0.2)\n        from _double import twice\n\n        ctx.save",
+)
+
+
+@pytest.mark.parametrize("edit", ["code", "comment"])
+def test_code_that_is_edited_after_a_stage_imported_it_late_does_not_matter(
+    reader: Folder, edit: str
+) -> None:
+    reader.write("plugins/reader.py", SOON)
+    pipeline(reader, 2.5)
+    process = reader.start("run", "p.yaml")
+    started(reader)
+    time.sleep(1.8)
+    reader.write(
+        "plugins/_double.py",
+        {"code": HELPER.replace("2", "3"), "comment": f"# {HELPER}\n{HELPER}"}[edit],
+    )
+    out = process.communicate(timeout=30)[0].decode()
+    assert process.returncode == 0, out
+    assert "will run again" not in out
+    reader.write("plugins/_double.py", HELPER)
+    assert reader.edgepipe("plan", "p.yaml", "--check").code == 0
+
+
+def test_a_module_that_comes_while_a_run_goes_on_is_noticed(chain: Folder) -> None:
+    text = (chain.path / "plugins/reader.py").read_text()
+    tried = (
+        "try:\n    from _fast import twice\nexcept ImportError:\n    from _double import twice\n"
+    )
+    chain.write("plugins/reader.py", text.replace("from _double import twice\n", tried))
+    process = chain.start("run", "p.yaml", "--json")
+    started(chain)
+    chain.write("plugins/_fast.py", HELPER.replace("2", "3"))
+    out = process.communicate(timeout=30)[0].decode()
+    assert process.returncode == 1
+    assert "its code (_fast.py:" in out
+    assert chain.trace() == ["first"]
+
+
+def test_user_code_that_is_away_when_a_node_ends_does_not_matter(project: Folder) -> None:
+    text = READER.replace("UserPath\n", "UserCode, UserPath\n", 1).replace(
+        "    path: UserPath\n", "    path: UserPath\n    code: UserCode\n"
+    )
+    text = text.replace("twice(int", "ctx.user_object(self.code)(int")
+    project.write("plugins/reader.py", text.replace("from _double import twice\n", ""))
+    project.write("own.py", HELPER)
+    project.write("n", "10")
+    node = "{uses: reader, with: {path: n, code: 'own.py:twice', seconds: 1.5}}"
+    project.write("p.yaml", f"edgepipe: 1\nname: p\nstages:\n  r: {node}\n")
+    process = project.start("run", "p.yaml")
+    started(project)
+    time.sleep(0.7)
+    (project.path / "own.py").rename(project.path / "elsewhere")
+    out = process.communicate(timeout=30)[0].decode()
+    assert process.returncode == 0, out
+    (project.path / "elsewhere").rename(project.path / "own.py")
+    assert project.edgepipe("plan", "p.yaml", "--check").code == 0
+
+
+@pytest.mark.parametrize("name", [".n.txt.swp", ".#n.txt", "n.txt~", ".DS_Store"])
+def test_what_editors_leave_in_a_folder_of_data_is_no_data(reader: Folder, name: str) -> None:
+    text = (
+        (reader.path / "plugins/reader.py")
+        .read_text()
+        .replace("self.path)", 'self.path) / "n.txt"')
+    )
+    reader.write(
+        "plugins/reader.py",
+        text.replace('Path(self.path) / "n.txt".read', '(Path(self.path) / "n.txt").read'),
+    )
+    reader.write("data/n.txt", "10")
+    node = "{uses: reader, with: {path: data, seconds: 1.0}}"
+    reader.write("p.yaml", f"edgepipe: 1\nname: p\nstages:\n  r: {node}\n")
+    process = reader.start("run", "p.yaml")
+    started(reader)
+    (reader.path / "data" / name).symlink_to("nowhere")
+    out = process.communicate(timeout=30)[0].decode()
+    assert process.returncode == 0, out
+    assert reader.edgepipe("plan", "p.yaml", "--check").code == 0

@@ -116,6 +116,52 @@ def test_what_the_code_does_not_read_does_not_matter(finder: Folder, what: str) 
     assert finder.edgepipe("plan", "p.yaml", "--check").code == 0
 
 
+CHAIN = """
+edgepipe: 1
+name: p
+stages:
+  r: {uses: finder, with: {seconds: 1.0}}
+  s: {uses: finder, in: {values: r}}
+"""
+
+
+@pytest.mark.parametrize("back", [True, False])
+def test_what_is_edited_before_a_node_begins_and_holds_the_same_again_does_not_matter(
+    finder: Folder, back: bool
+) -> None:
+    finder.write("p.yaml", CHAIN)
+    process = finder.start("run", "p.yaml", "--json")
+    while not finder.trace():
+        assert process.poll() is None
+        time.sleep(0.02)
+    edit(finder, "put back" if back else "written")
+    error = process.communicate(timeout=30)[1].decode()
+    # Whether the first had read it by then, nobody knows.
+    assert error.count(DOUBTFUL) == (1 if back else 2)
+    text = "what its code may read changed while it ran last"
+    plan = finder.edgepipe("plan", "p.yaml").out
+    assert plan.count(text) == (1 if back else 0), plan
+
+
+def test_code_that_is_edited_after_its_import_does_not_fail_a_node_whose_files_are_touched(
+    finder: Folder,
+) -> None:
+    finder.write("plugins/_helper.py", "ONE = 1\n")
+    body = FINDER.replace("from _values", "from _helper import ONE\nfrom _values")
+    finder.write("plugins/finder.py", body.replace("[total]", "[total * ONE]"))
+    finder.write("p.yaml", CHAIN.rpartition("  s:")[0])
+    process = finder.start("run", "p.yaml")
+    while not finder.trace():
+        assert process.poll() is None
+        time.sleep(0.02)
+    finder.write("plugins/_helper.py", "ONE = 2\n")
+    finder.write("plugins/first.table", "10")
+    finder.write("plugins/finder.py.bak", body)
+    out = process.communicate(timeout=30)[0].decode()
+    assert process.returncode == 0, out
+    assert f"plugins/first.table {DOUBTFUL}" in out
+
+
 def test_a_stage_that_writes_beside_itself_is_no_failure(finder: Folder) -> None:
     body = FINDER.replace('trace(ctx, "end")', 'HERE.joinpath("made.table").write_text("1")')
     finder.write("plugins/finder.py", body)

@@ -172,3 +172,22 @@ def test_a_node_that_always_fails_is_given_up(run: Run) -> None:
     assert ran.order == ["a", "a"]
     assert ran.statuses == {"a": "failed"}
     assert run("stages: {a: {uses: numbers}}\n", FakeExecutor({"a": error("a")})).order == ["a"]
+
+
+def test_processes_are_not_used_again_where_the_node_that_finds_the_edit_fails(
+    run: Run, project: Folder
+) -> None:
+    """The next one would run in a process that may have imported what was there in between."""
+    project.write("n", "1")
+    plugin = project.path / "plugins/double.py"
+
+    def write(job: Job) -> None:
+        numbers(job)
+        if job.node == "a":
+            project.write("n", "2")
+            plugin.write_text(f"# A comment.\n{plugin.read_text()}")
+
+    text = "stages: {a: {uses: numbers}, b: {uses: text.upper, with: {file: n}, in: {values: a}}}\n"
+    ran = run(text.replace(", in: {values: a}", ""), FakeExecutor(write=write), jobs=1)
+    assert ran.outcome.nodes["b"].error.startswith("file changed since the run began")
+    assert ran.executor.renewed == 1
