@@ -96,13 +96,13 @@ def since(
     ]
     # What its process had imported before it was edited is none of the node's.
     if paths & code:
-        changed += _code(planner, decision, planner.latest(), apart=code - paths)
+        changed += _code(planner, decision, planner.fingerprints.latest(), apart=code - paths)
     elif planner.fingerprints.modules.relisted():
         with contextlib.suppress(ConfigError):
-            changed += _code(planner, decision, planner.latest(), apart=code)
+            changed += _code(planner, decision, planner.fingerprints.latest(), apart=code)
     doubtful = paths & (code | files)
     if paths - doubtful:
-        doubtful |= files ^ _reached(planner, decision, planner.latest()).data
+        doubtful |= files ^ _reached(planner, decision, planner.fingerprints.latest()).data
     root = planner.project.root
     told = (p.relative_to(root) if p.is_relative_to(root) else p for p in doubtful)
     return Edits(changed, sorted(map(str, told)))

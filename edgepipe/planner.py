@@ -100,12 +100,13 @@ class Planner:
         self.world = world
         self.store = Store(project.cache)
         self.files = FileState(project.state / "files.json")
-        self._roots = (*kinds_roots, project.root)
-        self.fingerprints = self.new_fingerprints()
+        own = {project.root, *project.plugins}
+        self.fingerprints = RememberingFingerprints(
+            (*kinds_roots, project.root), by_root(packages(), own), self.files
+        )
         self._sites = sites()
         self.edits = 0
         """How often code was found to be edited since it was read first."""
-        self._latest = self.fingerprints
         self.last = LastKeys(project.state / "last.json", _name(graph.path, project.root))
         self._reasons = Reasons(self.last)
         self._resolved: dict[str, Resolved] = {}
@@ -177,17 +178,12 @@ class Planner:
         """The same, found anew."""
         return resolve(node.stage, node.tree, self.project.root, self.files, fingerprints)
 
-    def new_fingerprints(self) -> RememberingFingerprints:
-        """Fingerprints that have read nothing yet."""
-        own = {self.project.root, *self.project.plugins}
-        return RememberingFingerprints(self._roots, by_root(packages(), own), self.files)
-
     def renew(self) -> None:
         """Read all code again that was decided on, where it was edited since."""
         older = self.fingerprints
         if not older.edited() and not older.modules.relisted():
             return
-        self.fingerprints = self.new_fingerprints()
+        self.fingerprints = older.anew()
         self.fingerprints.keep_what_is_no_code(older)
         self.edits += 1
         for name, resolved in self._resolved.items():
@@ -202,12 +198,6 @@ class Planner:
     def reinstalled(self) -> bool:
         """Whether something was installed or removed since the first decision."""
         return self.world is HERE and sites() != self._sites
-
-    def latest(self) -> RememberingFingerprints:
-        """Fingerprints of what is there now."""
-        if self._latest.outdated:
-            self._latest = self.new_fingerprints()
-        return self._latest
 
     def decide(self, node: GraphNode, inputs: Mapping[str, str], fresh: bool = False) -> Decision:
         """Look a node up.

@@ -25,7 +25,9 @@ class RememberingFingerprints(Fingerprints):
         self, roots: Sequence[Path], packages: Mapping[Path, frozenset[str]], files: FileState
     ) -> None:
         super().__init__(roots, packages)
+        self._given = roots, packages, files
         self._files = files
+        self._latest: RememberingFingerprints | None = None
         self.states: dict[str, Stamp] = {}
         """Each file of code as it was when it was read; see `edgepipe.watch.state_of`."""
         self._stamps: dict[Path, Stamp] = {}
@@ -37,6 +39,17 @@ class RememberingFingerprints(Fingerprints):
     def edited(self) -> bool:
         """Whether a file of code is not as it was when it was read."""
         return any(state_of(path) != state for path, state in self.states.items())
+
+    def anew(self) -> RememberingFingerprints:
+        """The same, having read nothing yet."""
+        return RememberingFingerprints(*self._given)
+
+    def latest(self) -> RememberingFingerprints:
+        """What is there now: these, or others that read all again."""
+        known = self._latest or self
+        if known.outdated:
+            known = self._latest = self.anew()
+        return known
 
     @property
     def outdated(self) -> bool:
