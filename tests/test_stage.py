@@ -23,6 +23,7 @@ from edgepipe.stage import (
     optional,
     ports_of,
 )
+from edgepipe.watch import Watch, state_of
 
 
 class Group(Params):
@@ -83,6 +84,39 @@ def test_a_context_gives_inputs_and_takes_outputs(
         ("progress", {"done": 1, "total": 2, "numbers": {"loss": 3.0}}),
     ]
     assert ctx.rng().random() == ctx.rng().random()
+
+
+def test_scratch_of_doubtful_code_is_a_copy_that_nobody_goes_on_from(
+    context: tuple[Context, list[tuple[str, dict[str, Any]]]], tmp_path: Path
+) -> None:
+    code = tmp_path / "code.py"
+    code.write_text("1")
+    ctx = context[0]
+    ctx.watch = Watch({"code": {str(code): state_of(str(code))}})
+    ctx.spare_path = tmp_path / "spare"
+    (ctx.scratch / "known").write_text("known")
+    assert ctx.scratch == ctx.scratch_path
+    code.write_text("2")
+    (ctx.scratch / "known").write_text((ctx.scratch / "known").read_text() + "!")
+    (ctx.scratch / "new").write_text("new")
+    assert {p.name: p.read_text() for p in ctx.scratch.iterdir()} == {
+        "known": "known!",
+        "new": "new",
+    }
+    assert {p.name: p.read_text() for p in ctx.scratch_path.iterdir()} == {"known": "known"}
+
+
+def test_user_code_may_be_edited_once_it_was_asked_for(
+    context: tuple[Context, list[tuple[str, dict[str, Any]]]], tmp_path: Path
+) -> None:
+    code = tmp_path / "asked_for.py"
+    code.write_text("def f():\n    return 1\n")
+    ctx = context[0]
+    ctx.watch = Watch({"code": {str(code): state_of(str(code))}})
+    function = ctx.user_object("asked_for.py:f")
+    code.write_text("def f():\n    return 2\n")
+    assert ctx.watch.vouch() == []
+    assert function() == 1
 
 
 def test_ports_and_parameters() -> None:

@@ -36,7 +36,9 @@ class Slow(Stage):
         while not Path("go").exists():
             time.sleep(0.02)
         if not checkpoint.exists():
-            checkpoint.write_text(self.path.read_text())
+            import _late
+
+            checkpoint.write_text(str(int(self.path.read_text()) * _late.FACTOR))
         trace(ctx, "read")
         while not Path("end").exists():
             time.sleep(0.02)
@@ -57,6 +59,7 @@ def begin_slow(project: Folder) -> subprocess.Popen[bytes]:
     project.write(
         "plugins/slow.py", slow.replace('Path("end")', f"Path({str(project.path / 'end')!r})")
     )
+    project.write("plugins/_late.py", "FACTOR = 1\n")
     project.write("p.yaml", "edgepipe: 1\nname: p\nstages: {s: {uses: slow, with: {path: n}}}\n")
     project.write("n", "1")
     process = project.start("run", "p.yaml")
@@ -221,13 +224,14 @@ def test_code_that_is_edited_after_it_was_loaded_costs_no_checkpoint(
     assert project.edgepipe("run", "p.yaml", timeout=30).code == 0
 
 
-@pytest.mark.parametrize("edited", [True, False])
-def test_a_worker_whose_tool_was_killed_drops_what_it_made_of_edited_data(
-    project: Folder, edited: bool
+@pytest.mark.parametrize("edited", ["n", "plugins/_late.py", ""])
+def test_a_worker_whose_tool_was_killed_drops_what_it_made_of_edited_files(
+    project: Folder, edited: str
 ) -> None:
     process = begin_slow(project)
+    before = (project.path / edited).read_text() if edited else ""
     if edited:
-        project.write("n", "2")
+        project.write(edited, before.replace("1", "2"))
     project.write("go", "")
     wait_for(project, "read", 1)
     process.kill()
@@ -239,5 +243,6 @@ def test_a_worker_whose_tool_was_killed_drops_what_it_made_of_edited_data(
         time.sleep(0.02)
     kept = [path.name for path in (project.cache / "scratch").glob("*/*")]
     assert kept == ([] if edited else ["checkpoint"])
-    project.write("n", "1")
+    if edited:
+        project.write(edited, before)
     assert result_of_the_next_run(project) == "[1.0]"

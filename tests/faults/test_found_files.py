@@ -126,8 +126,9 @@ stages:
 
 
 @pytest.mark.parametrize("back", [True, False])
+@pytest.mark.parametrize("comment", [True, False])
 def test_what_is_edited_before_a_node_begins_and_holds_the_same_again_does_not_matter(
-    finder: Folder, back: bool
+    finder: Folder, back: bool, comment: bool
 ) -> None:
     finder.write("p.yaml", CHAIN)
     process = finder.start("run", "p.yaml", "--json")
@@ -135,6 +136,8 @@ def test_what_is_edited_before_a_node_begins_and_holds_the_same_again_does_not_m
         assert process.poll() is None
         time.sleep(0.02)
     edit(finder, "put back" if back else "written")
+    if comment:
+        finder.write("plugins/finder.py", f"# A comment, so that code is read anew.\n{FINDER}")
     error = process.communicate(timeout=30)[1].decode()
     # Whether the first had read it by then, nobody knows.
     assert error.count(DOUBTFUL) == (1 if back else 2)
