@@ -50,7 +50,7 @@ LAYERS = [
         "machine",
         "witness",
     }
-    | {"bootstrap", "runstore", "running", "edits", "fetching", "temporary"},
+    | {"bootstrap", "runstore", "running", "edits", "fetching", "temporary", "vouching"},
     {
         "compiler",
         "planner",
@@ -71,7 +71,7 @@ LAYERS = [
     | {"explain", "lastkeys"},
     {"context"},
     {"yamltree", "tomlplaces", "units", "parameters", "locations", "artifact"},
-    {"plainmodel", "usercode", "modulestate"},
+    {"plainmodel", "usercode", "modulestate", "watch"},
     {"digest", "errors", "masking", "holding", "noop", "replacing", "signing"},
 ]
 """From the top down: a module imports of its own layer or of lower ones."""
