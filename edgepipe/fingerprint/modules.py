@@ -213,7 +213,7 @@ class Modules:
 def _written(folder: Path) -> int:
     """When a name last came or went in a folder, in ns; -1 where there is none."""
     try:
-        return folder.stat().st_mtime_ns
+        return os.stat(folder).st_mtime_ns  # noqa: PTH116  asked for each node
     except OSError:
         return -1
 
