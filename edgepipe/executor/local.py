@@ -52,8 +52,6 @@ class _Worker:
     """Why this executor ended it; empty if it did not."""
     peak: int = 0
     """Bytes of resident memory, the most that was seen during its job."""
-    killings: int = 0
-    """Processes that the kernel had killed for memory shortly before its job began."""
 
 
 class LocalExecutor:
@@ -69,7 +67,9 @@ class LocalExecutor:
         self._sampled = 0.0
         """When it was last looked how much memory workers have taken."""
         self._killings = memory.killings()
-        """Processes that the kernel had killed for memory by then."""
+        """Processes of the machine that the kernel had killed for memory by then: one that is
+        killed a moment before this becomes more is most likely among them.
+        """
 
     def start(self, job: Job) -> None:
         try:
@@ -84,7 +84,7 @@ class LocalExecutor:
             return
         worker.job, worker.begun = job, False
         worker.number += 1
-        worker.peak, worker.killings = 0, self._killings
+        worker.peak = 0
         worker.deadline = None if job.timeout is None else time.monotonic() + job.timeout
         assert worker.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
@@ -221,19 +221,18 @@ class LocalExecutor:
             return []
         with contextlib.suppress(OSError):
             masking.mask_file(Path(job.log), masking.values(job.secrets))
-        message, hint = _why(worker)
+        message, hint = _why(worker, for_memory=memory.killings() > self._killings)
         return [Message(job.node, "error", {"message": message, "hint": hint})]
 
 
-def _why(worker: _Worker) -> tuple[str, str]:
+def _why(worker: _Worker, *, for_memory: bool) -> tuple[str, str]:
     if worker.ended_by_us:
         return worker.ended_by_us, "raise timeout: of this node, or give it less to do"
     code = worker.process.returncode
     if code == -signal.SIGKILL:
-        sure = memory.killings() > worker.killings
         message = (
             "its process was killed by the system, because memory ran out"
-            if sure
+            if for_memory
             else "its process was killed (SIGKILL), most likely because memory ran out"
         )
         if worker.peak:
