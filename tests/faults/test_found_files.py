@@ -146,6 +146,35 @@ def test_what_is_edited_before_a_node_begins_and_holds_the_same_again_does_not_m
     assert plan.count(text) == (1 if back else 0), plan
 
 
+@pytest.mark.parametrize("name", ["second.table", "notes.more"])
+def test_a_crash_leaves_no_checkpoint_of_a_file_that_came_meanwhile(
+    finder: Folder, name: str
+) -> None:
+    begin = finder.path.parent / "begin"
+    body = FINDER.replace(
+        "        total =",
+        f"        while not Path({str(begin)!r}).exists():\n            time.sleep(0.02)\n        total =",
+    ).replace(
+        "        time.sleep(self.seconds)\n",
+        "        (ctx.scratch / 'total').write_text(str(total))\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n",
+    )
+    finder.write(
+        "plugins/finder.py", body.replace("import time", "import os\nimport signal\nimport time", 1)
+    )
+    finder.write("p.yaml", CHAIN.rpartition("  s:")[0])
+    process = finder.start("run", "p.yaml")
+    while not finder.trace():
+        assert process.poll() is None
+        time.sleep(0.02)
+    finder.write(f"plugins/{name}", "5")
+    begin.touch()
+    process.communicate(timeout=30)
+    assert process.returncode == 1
+    kept = [path.name for path in (finder.cache / "scratch").glob("*/*")]
+    assert kept == ([] if name == "second.table" else ["total"])
+
+
 def test_code_that_is_edited_after_its_import_does_not_fail_a_node_whose_files_are_touched(
     finder: Folder,
 ) -> None:
