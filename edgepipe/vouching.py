@@ -22,38 +22,45 @@ class Vouching:
 
     def __init__(self) -> None:
         self._job: tuple[Watch, Tell] | None = None
-        self._begun = threading.Event()
+        self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
     def begin(self, watch: Watch, tell: Tell) -> None:
         """A job begins."""
-        self._job = watch, tell
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, daemon=True)
             self._thread.start()
-        self._begun.set()
+        with self._changed:
+            self._job = watch, tell
+            self._changed.notify()
 
     def end(self) -> None:
         """No job runs."""
         self._job = None
-        self._begun.clear()
 
     def _run(self) -> None:
+        done: tuple[Watch, Tell] | None = None
         while True:
-            self._begun.wait()
-            job, pause, told = self._job, _FIRST_SECONDS, list[str]()
-            while job is not None:
-                time.sleep(pause)
-                if self._job is not job:
-                    break
-                watch, tell = job
-                begun = time.monotonic()
-                watch.vouch()
-                if watch.vouched != told:
-                    told = watch.vouched
-                    tell(told)
-                if watch.settled:
-                    self._begun.clear()
-                    break
-                took = time.monotonic() - begun
-                pause = max(min(2 * pause, _MOST_SECONDS), _SHARE * took)
+            with self._changed:
+                while (job := self._job) is None or job is done:
+                    self._changed.wait()
+            self._look(job)
+            done = job
+
+    def _look(self, job: tuple[Watch, Tell]) -> None:
+        """Until all is beyond doubt, or another job runs, or none."""
+        watch, tell = job
+        pause, told = _FIRST_SECONDS, list[str]()
+        while True:
+            time.sleep(pause)
+            if self._job is not job:
+                return
+            begun = time.monotonic()
+            watch.vouch()
+            if watch.vouched != told:
+                told = watch.vouched
+                tell(told)
+            if watch.settled:
+                return
+            took = time.monotonic() - begun
+            pause = max(min(2 * pause, _MOST_SECONDS), _SHARE * took)
