@@ -269,3 +269,16 @@ def test_what_editors_leave_in_a_folder_of_data_is_no_data(reader: Folder, name:
     out = process.communicate(timeout=30)[0].decode()
     assert process.returncode == 0, out
     assert reader.edgepipe("plan", "p.yaml", "--check").code == 0
+
+
+def test_what_was_imported_stays_beyond_doubt_where_other_code_is_doubtful(reader: Folder) -> None:
+    late = "        time.sleep(1.0)\n        import _other  # noqa: F401\n\n        ctx.save"
+    reader.write("plugins/reader.py", READER.replace("        ctx.save", late))
+    reader.write("plugins/_other.py", "")
+    process = reader.start("run", "p.yaml")
+    started(reader)
+    reader.write("plugins/_double.py", HELPER.replace("2", "3"))
+    reader.write("plugins/_other.py", "# nothing\n")
+    out = process.communicate(timeout=30)[0].decode()
+    assert process.returncode == 0, out
+    assert "plugins/_other.py changed while it ran" in out

@@ -17,6 +17,7 @@ from reading import HELPER, result
         ("data", "data/.cache", "the cache"),
         ("data", "link/cache", "the cache"),
         ("data", "data", "the cache"),
+        ("link", "data/.cache", "the cache"),
         (".", "../elsewhere", "what runs leave"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,3 +192,48 @@ def test_processes_are_not_used_again_where_the_node_that_finds_the_edit_fails(
     ran = run(text.replace(", in: {values: a}", ""), FakeExecutor(write=write), jobs=1)
     assert ran.outcome.nodes["b"].error.startswith("file changed since the run began")
     assert ran.executor.renewed == 1
+
+
+THINGS = """
+from _values import Numbers
+
+from edgepipe.stage import Context, Stage, optional
+
+
+class Things(Stage):
+    inputs = {"values": optional(Numbers)}
+    outputs = {"values": Numbers}
+    requires = ("a-thing-of-this-test",)
+
+    def run(self, ctx: Context) -> None:
+        raise NotImplementedError
+"""
+
+
+def test_a_node_whose_distribution_was_upgraded_before_its_turn_does_not_begin(
+    run: Run, project: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site-packages"
+
+    def install(version: str) -> None:
+        for old in site.glob("*"):
+            shutil.rmtree(old)
+        folder = site / f"a_thing_of_this_test-{version}.dist-info"
+        folder.mkdir(parents=True)
+        text = f"Metadata-Version: 2.1\nName: a-thing-of-this-test\nVersion: {version}\n"
+        (folder / "METADATA").write_text(text)
+
+    install("1.0")
+    monkeypatch.syspath_prepend(site)
+    project.write("plugins/things.py", THINGS)
+
+    def write(job: Job) -> None:
+        numbers(job)
+        if job.node == "a":
+            install("2.0")
+
+    text = "stages: {a: {uses: things}, b: {uses: things, in: {values: a}}}\n"
+    ran = run(text, FakeExecutor(write=write))
+    assert ran.outcome.nodes["a"].status == "ran"
+    said = "a-thing-of-this-test 1.0 → 2.0 changed since the run began"
+    assert ran.outcome.nodes["b"].error.startswith(said)
