@@ -1,5 +1,5 @@
 """``python -m edgepipe`` is ``edgepipe``."""
 
-from edgepipe.cli import main
+from edgepipe.cli import leave, main
 
-raise SystemExit(main())
+leave(main())

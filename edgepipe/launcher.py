@@ -5,9 +5,7 @@ The launcher that it would write by itself may import ``re``, which takes as lon
 without work does.
 """
 
-import sys
-
-from edgepipe.cli import main
+from edgepipe.cli import leave, main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

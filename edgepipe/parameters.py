@@ -15,6 +15,10 @@ __all__ = ["PLAIN", "BaseModel", "ConfigDict", "Field"]
 PLAIN = "EDGEPIPE_PLAIN_PARAMETERS"
 """The environment variable that asks for the stand-in, whatever is installed."""
 
+# Nobody extends parameters of stages by pydantic's plug-ins; to look for some among everything that
+# is installed takes longer than to make the models.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
 if TYPE_CHECKING:
     from pydantic import BaseModel, ConfigDict, Field
 elif os.environ.get(PLAIN):

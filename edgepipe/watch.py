@@ -14,7 +14,8 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from operator import is_, itemgetter
 from typing import Any
 
 from edgepipe.usercode import file_of
@@ -106,10 +107,26 @@ class Watch:
 def _modules(files: Collection[str]) -> dict[str, dict[int, Any]]:
     """The modules of some files."""
     found: dict[str, dict[int, Any]] = {}
-    for module in list(sys.modules.values()) if files else ():
-        if (path := file_of(module)) in files:
+    for path, module in _files() if files else ():
+        if path in files:
             found.setdefault(path, {})[id(module)] = module
     return found
+
+
+_loaded: Sequence[tuple[str, Any]] = ()
+"""What `_files` gave last."""
+_second = itemgetter(1)
+
+
+def _files() -> Sequence[tuple[str, Any]]:
+    """All modules that are loaded, each with its file."""
+    global _loaded
+    modules = list(sys.modules.values())
+    known = _loaded
+    # Most jobs import nothing new, and a framework has thousands of modules.
+    if len(known) != len(modules) or not all(map(is_, modules, map(_second, known))):
+        known = _loaded = [(file_of(module), module) for module in modules]
+    return known
 
 
 def changed_while_read(names: Iterable[str]) -> tuple[str, str]:

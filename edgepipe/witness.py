@@ -100,12 +100,14 @@ def _names_variables(nodes: Iterable[ast.AST]) -> bool:
     )
 
 
-def objects(planner: Planner, records: Iterable[Record], run: Path) -> Iterator[Path]:
+def objects(planner: Planner, records: Iterable[Record], run: Path) -> Iterator[str]:
     """Files of the cache, of the project's state, and of the run whose results are shown again."""
     store = planner.store
-    yield from (run / "run.json", run / "report.html", planner.files.path, planner.last.path)
+    paths = (run / "run.json", run / "report.html", planner.files.path, planner.last.path)
+    yield from map(str, paths)
+    # A thousand nodes have thousands of files: plain texts, since a Path costs more than its stat.
     for record in records:
-        yield store.record_path(record.key)
+        yield store.records.path(record.key)
         for output in record.outputs.values():
-            yield store.object_path(output.tree)
-            yield from (store.object_path(file.digest) for file in store.tree(output.tree).files)
+            yield store.objects.path(output.tree)
+            yield from (store.objects.path(file.digest) for file in store.tree(output.tree).files)

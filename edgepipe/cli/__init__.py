@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 """As in typing, which takes milliseconds to import."""
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import NoReturn
 
 VERBS = {
     "run": "run a pipeline; what is cached is not run again",
@@ -65,6 +66,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE if broken else 1
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with an exit code; what is registered for its end is done.
+
+    Python would also take apart all that was made, which takes as long as many a run.
+    """
+    threading = sys.modules.get("threading")
+    if threading is None or threading.active_count() == 1:
+        import atexit
+
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                if stream is not None:
+                    stream.flush()
+            except (OSError, ValueError):
+                # It was said already, or there is nobody to say it to.
+                code = code or 1
+        os._exit(code)
+    sys.exit(code)
 
 
 def _main(arguments: list[str]) -> int:

@@ -56,7 +56,7 @@ def remember(
     if witness.reads_variables(planner):
         return
     try:
-        objects = {str(path) for path in witness.objects(planner, records, folder)}
+        objects = set(witness.objects(planner, records, folder))
     except StoreError:
         # Somebody else removed it since.
         return

@@ -149,3 +149,32 @@ sys.exit(main(["plan", "mini.yaml"]))
         [sys.executable, "-c", program], cwd=mini.path, capture_output=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+@pytest.mark.parametrize("thread", [False, True])
+def test_the_end_of_the_process_loses_nothing(thread: bool) -> None:
+    program = f"""
+import atexit, sys, threading, time
+from edgepipe.cli import leave
+atexit.register(lambda: print("registered"))
+def late():
+    time.sleep(0.2)
+    print("a thread")
+if {thread}:
+    threading.Thread(target=late).start()
+print("not flushed", end=", ")
+sys.stderr.write("told")
+leave(5)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    told = "not flushed, a thread\nregistered\n" if thread else "not flushed, registered\n"
+    assert (done.returncode, done.stdout, done.stderr) == (5, told, "told")
+
+
+def test_an_end_whose_output_nobody_takes_is_no_success() -> None:
+    program = 'from edgepipe.cli import leave\nprint("to a full disk")\nleave(0)'
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", program], stdout=full, check=False)
+    assert done.returncode == 1
