@@ -13,8 +13,12 @@ from typing import Any
 
 from edgepipe.artifact import Artifact
 from edgepipe.errors import StageError
+from edgepipe.holding import Hold
 from edgepipe.usercode import import_user_object
 from edgepipe.watch import Watch, changed_while_read
+
+_LEFT_BEHIND_SECONDS = 60.0
+"""How long to wait for a process that a killed run left behind; it ends itself within 30."""
 
 Report = Callable[[str, dict[str, Any]], None]
 """Where a context sends what happens: the event's name and its data."""
@@ -41,6 +45,8 @@ class Context:
     watch: Watch = field(default_factory=lambda: Watch({}), repr=False)
     """The files that the stage may read."""
     spare_path: Path | None = None
+    hold: Hold = field(default_factory=Hold, repr=False)
+    """Keeps the scratch folder from the worker of another run, as long as the stage runs."""
     report: Report = field(default=lambda name, data: None, repr=False)
 
     @property
@@ -57,7 +63,7 @@ class Context:
         if edited := self.watch.edited():
             raise StageError(*changed_while_read(edited))
         if self.spare_path is None or not self.watch.vouch():
-            self.scratch_path.mkdir(parents=True, exist_ok=True)
+            self._own_scratch()
             return self.scratch_path
         if not self.spare_path.exists():
             # What the stage put there for itself it finds again.
@@ -65,6 +71,19 @@ class Context:
                 shutil.copytree(self.scratch_path, self.spare_path)
         self.spare_path.mkdir(parents=True, exist_ok=True)
         return self.spare_path
+
+    def _own_scratch(self) -> None:
+        """Make the scratch folder, for this process alone: that of a run that was killed may still
+        write there, or remove it since it is of edited files.
+        """
+        path, told = os.fspath(self.scratch_path), False
+        while True:
+            self.scratch_path.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                if self.hold.take(path, _LEFT_BEHIND_SECONDS if told else 0.0) or told:
+                    return
+                told = True
+                self.log("waiting for a process that a killed run left behind")
 
     def input(self, port: str) -> Any:
         """The value of an input, loaded; None for an optional one that is not connected."""

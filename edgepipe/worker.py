@@ -111,6 +111,9 @@ def _end() -> None:
     try:
         limit.start()
         for context in _contexts:
+            with contextlib.suppress(OSError):
+                # Who takes over waits until it is known what can be gone on with.
+                context.hold.take(os.fspath(context.scratch_path), 0.0)
             if context.watch.edited() or context.watch.vouch():
                 astray = Path(f"{context.scratch_path}.partial")
                 context.scratch_path.rename(astray)
@@ -196,6 +199,7 @@ def _run_stage(
         stage.run(context)
     finally:
         vouching.end()
+        context.hold.release()
     for port, type_ in stage_class.outputs.items():
         try:
             type_.check(outputs[port])

@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from edgepipe.errors import StageError
+from edgepipe.holding import Hold, held
 from edgepipe.stage import (
     Artifact,
     Context,
@@ -202,3 +203,32 @@ def test_code_that_is_not_there(user: Any, reference: str, message: str, hint: s
         problem = caught.value.problems[0]
         assert message in problem.message
         assert hint in problem.hint
+
+
+def test_scratch_is_the_stages_alone_while_it_runs(
+    context: tuple[Context, list[tuple[str, dict[str, Any]]]], tmp_path: Path
+) -> None:
+    ctx = context[0]
+    (ctx.scratch / "known").write_text("known")
+    assert held(str(ctx.scratch_path))
+    # Somebody else's look at what was edited may take it away.
+    ctx.scratch.rename(tmp_path / "away")
+    assert list(ctx.scratch.iterdir()) == []
+    assert held(str(ctx.scratch_path))
+    assert not held(str(tmp_path / "away"))
+    ctx.hold.release()
+    ctx.hold.release()
+    assert not held(str(ctx.scratch_path))
+
+
+def test_a_process_that_never_ends_is_not_waited_for_for_ever(
+    context: tuple[Context, list[tuple[str, dict[str, Any]]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ctx, told = context
+    ctx.scratch_path.mkdir(exist_ok=True)
+    other = Hold()
+    assert other.take(str(ctx.scratch_path), 0)
+    monkeypatch.setattr("edgepipe.context._LEFT_BEHIND_SECONDS", 0.1)
+    assert ctx.scratch == ctx.scratch_path
+    assert told == [("log", {"message": "waiting for a process that a killed run left behind"})]
+    other.release()

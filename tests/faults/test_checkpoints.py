@@ -246,3 +246,36 @@ def test_a_worker_whose_tool_was_killed_drops_what_it_made_of_edited_files(
     if edited:
         project.write(edited, before)
     assert result_of_the_next_run(project) == "[1.0]"
+
+
+@pytest.mark.parametrize("edited", [True, False])
+def test_who_takes_over_waits_for_what_a_killed_run_left_behind(
+    project: Folder, edited: bool
+) -> None:
+    process = begin_slow(project)
+    if edited:
+        project.write("n", "2")
+    project.write("go", "")
+    wait_for(project, "read", 1)
+    (worker,) = {event["pid"] for event in project.events()}
+    # As if it took long to find out whether its files were edited.
+    os.kill(worker, signal.SIGSTOP)
+    process.kill()
+    process.wait(timeout=30)
+    try:
+        if edited:
+            project.write("n", "1")
+        project.write("end", "")
+        second = project.start("run", "p.yaml")
+        wait_for(project, "start", 2)
+        time.sleep(0.5)
+        assert len(project.trace("read")) == 1
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    for ended in (process, second):
+        ended.communicate(timeout=30)
+    assert second.returncode == 0
+    (log,) = (p for p in project.path.glob(".edgepipe/runs/*/logs/s.log") if p.stat().st_size)
+    assert log.read_text() == "waiting for a process that a killed run left behind\n"
+    assert project.edgepipe("export", "s", "out").code == 0
+    assert (project.path / "out" / "numbers.json").read_text(encoding="utf-8") == "[1.0]"
