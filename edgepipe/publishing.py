@@ -106,7 +106,7 @@ def failure_of(decision: Decision, problem: Problem, seconds: float, log: str) -
         decision: of the node.
         problem: why it failed.
         seconds: how long it took.
-        log: where its log is, relative to the run's folder.
+        log: where its log is, relative to the run's folder; empty if it did not begin.
     """
     node = decision.node
     return NodeResult(

@@ -295,5 +295,6 @@ class Runner:
     def _fail(self, name: str, problem: Problem, seconds: float = 0.0) -> None:
         self.stopping = self.stopping or not self.options.keep_going
         log = self.logs / log_name(name)
-        result = failure_of(self.decisions[name], problem, seconds, f"logs/{log.name}")
-        self.ledger.fail(result, str(log) if log.exists() else "")
+        # A node that did not begin has none.
+        near, far = (f"logs/{log.name}", str(log)) if log.exists() else ("", "")
+        self.ledger.fail(failure_of(self.decisions[name], problem, seconds, near), far)

@@ -39,6 +39,14 @@ class Parser(argparse.ArgumentParser):
         raise ConfigError(f"{action.option_strings[-1]} cannot be '{value}'", hint)
 
 
+def whole(text: str) -> int:
+    """A whole number. Raises ArgumentTypeError for what is none."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number") from None
+
+
 def cache_folder(text: str) -> Path:
     """What ``--cache`` names. Raises ConfigError for a text that names nothing."""
     if not text.strip():

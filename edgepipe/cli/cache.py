@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgepipe.cli import _cache, _cache_files, _remote
 from edgepipe.cli._common import RUN_HELP, add_json
-from edgepipe.cli._parser import add_cache
+from edgepipe.cli._parser import add_cache, whole
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     gc.add_argument("--max-size", metavar="SIZE", help="only until no larger, like '20 GB'")
     gc.add_argument(
         "--keep-runs",
-        type=int,
+        type=whole,
         metavar="N",
         help="hold what the last N runs of each pipeline used; 5 if left out",
     )

@@ -14,6 +14,7 @@ from edgepipe.cli._common import (
     open_remote,
     print_json,
 )
+from edgepipe.cli._parser import whole
 from edgepipe.errors import ConfigError
 from edgepipe.units import seconds
 
@@ -31,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--check", action="store_true", help=f"exit {WORK_TO_DO} if there is work to do"
     )
     parser.add_argument(
-        "--jobs", type=int, metavar="N", help="estimate for N nodes at once; all cores if left out"
+        "--jobs", type=whole, metavar="N", help="estimate for N nodes at once; all cores if left out"
     )
     add_json(parser)
 

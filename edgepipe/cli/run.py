@@ -23,6 +23,7 @@ from edgepipe.cli._common import (
     open_remote,
     tables,
 )
+from edgepipe.cli._parser import whole
 from edgepipe.cli._telling import Telling
 from edgepipe.errors import ConfigError, did_you_mean
 from edgepipe.events import RunFinished
@@ -50,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="run it though it is cached; 'all'",
     )
     parser.add_argument(
-        "--jobs", type=int, metavar="N", help="nodes at once; all cores if left out"
+        "--jobs", type=whole, metavar="N", help="nodes at once; all cores if left out"
     )
     parser.add_argument(
         "--keep-going",

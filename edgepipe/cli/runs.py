@@ -8,6 +8,7 @@ from typing import Any
 
 from edgepipe import runs
 from edgepipe.cli._common import RUN_HELP, add_json, print_json, tables
+from edgepipe.cli._parser import whole
 from edgepipe.errors import ConfigError
 from edgepipe.results import RunResult
 from edgepipe.units import seconds, show
@@ -24,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     diff.add_argument("b", nargs="?", default="last", help="the same; the last")
     removing = verbs.add_parser("rm", help="remove runs; gc then frees what only they held")
     removing.add_argument("runs", nargs="*", metavar="RUN", help="ids or parts of them")
-    removing.add_argument("--keep", type=int, metavar="N", help="remove all but the last N")
+    removing.add_argument("--keep", type=whole, metavar="N", help="remove all but the last N")
     removing.add_argument("--dry-run", action="store_true", help="only say which")
     for verb in (listing, showing, diff, removing):
         verb.add_argument("--project", type=Path, default=Path(), metavar="DIR", help="whose runs")

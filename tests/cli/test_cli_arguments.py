@@ -72,6 +72,9 @@ def test_wrong_arguments_exit_with_2(mini: Folder) -> None:
     assert mini.edgepipe("plan", "mini.yaml", "--nonsense").code == 2
     done = mini.edgepipe("run", "mini.yaml", "--jobs", "0")
     assert (done.code, done.err) == (2, "error: --jobs must be at least 1\n")
+    done = mini.edgepipe("cache", "gc", "--keep-runs", "many")
+    said = "error: argument --keep-runs: 'many' is no whole number\n"
+    assert (done.code, done.err) == (2, f"{said}  edgepipe cache gc --help says what it takes\n")
 
 
 def test_a_pipeline_that_is_not_there(mini: Folder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -140,6 +141,8 @@ def test_what_is_not_as_it_was_planned_is_not_begun(chain: Folder, edit: str) ->
     assert process.returncode == 1
     what = "its code (_double.py:twice)" if edit == "code" else "path"
     assert f"{what} changed since the run began" in out
+    logs = {node["name"]: node["log"] for node in json.loads(out)["nodes"]}
+    assert logs == {"first": "logs/first.log", "second": ""}
     assert chain.trace() == ["first"]
     assert chain.trace("end") == ["first"]
     assert chain.edgepipe("run", "p.yaml").code == 0
