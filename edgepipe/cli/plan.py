@@ -32,7 +32,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--check", action="store_true", help=f"exit {WORK_TO_DO} if there is work to do"
     )
     parser.add_argument(
-        "--jobs", type=whole, metavar="N", help="estimate for N nodes at once; all cores if left out"
+        "--jobs",
+        type=whole,
+        metavar="N",
+        help="estimate for N nodes at once; all cores if left out",
     )
     add_json(parser)
 
