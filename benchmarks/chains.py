@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -25,7 +26,7 @@ ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")
 
 CHAIN = 100
 LEAF = "leaf.txt"
-MOST = {"dvc": 100, "snakemake": 1000, "redun": 100}
+MOST = {"dvc": 1000, "snakemake": 1000, "redun": 1000}
 
 PLUGIN = '''"""copy: one small file."""
 
@@ -60,6 +61,8 @@ class Tool:
     write: Callable[[Path, int], None]
     env: dict[str, str] = field(default_factory=dict)
     before: Sequence[list[str]] = ()
+    settle: Callable[[Project], None] | None = None
+    """Brings long chains into the state that a first run leaves, where that would take hours."""
 
 
 def write_edgepipe(folder: Path, nodes: int) -> None:
@@ -92,6 +95,33 @@ def write_dvc(folder: Path, nodes: int) -> None:
             f"  s{i}:\n    cmd: cp {source} {target}\n    deps: [{source}]\n    outs: [{target}]"
         )
     (folder / "dvc.yaml").write_text("\n".join(lines) + "\n")
+
+
+def settle_dvc(project: Project) -> None:
+    """Write ``dvc.lock`` as a first run does, which takes time with N²: two stages are run for what
+    it holds of one file, the others are written after them.
+    """
+    import yaml
+
+    program, folder, nodes = project.tool.command[0], project.folder, project.nodes
+    first, last = "s0", f"s{nodes - 1}"
+    measure([program, "repro", "-q", first, last], folder, project.env)
+    lock = folder / "dvc.lock"
+    known = yaml.safe_load(lock.read_text())
+    sample = known["stages"][first]
+    for i in range(1, nodes - 1):
+        source, target = files(i, nodes)
+        known["stages"][f"s{i}"] = {
+            "cmd": f"cp {source} {target}",
+            "deps": [{**sample["deps"][0], "path": source}],
+            "outs": [{**sample["outs"][0], "path": target}],
+        }
+        shutil.copyfile(folder / source, folder / target)
+    text = yaml.safe_dump(known, sort_keys=False)
+    lock.write_text(text)
+    measure(project.tool.command, folder, project.env)
+    if yaml.safe_load(lock.read_text()) != known:
+        raise SystemExit("dvc found something to do in what it should take for done")
 
 
 def write_snakemake(folder: Path, nodes: int) -> None:
@@ -158,7 +188,8 @@ def tools(peers: Path | None) -> list[Tool]:
     for name, (arguments, write, before) in commands.items():
         program = str(install(name, peers))
         setup = [[program, *one] for one in before]
-        found.append(Tool(name, [program, *arguments], write, quiet, setup))
+        settle = settle_dvc if name == "dvc" else None
+        found.append(Tool(name, [program, *arguments], write, quiet, setup, settle))
     return found
 
 
@@ -205,6 +236,7 @@ class Project:
 
     def __init__(self, tool: Tool, nodes: int, folder: Path) -> None:
         self.tool = tool
+        self.nodes = nodes
         self.folder = folder
         folder.mkdir(parents=True)
         self.env = {**tool.env, "EDGEPIPE_CACHE": str(folder / "cache")}
@@ -219,6 +251,13 @@ class Project:
         """Change what one stage reads, and no other."""
         (self.folder / LEAF).write_text(f"leaf {next(self.leaves)}\n")
 
+    def first(self) -> Cost | None:
+        """Run it for the first time; None where that state was brought about otherwise."""
+        if self.nodes <= CHAIN or self.tool.settle is None:
+            return self.run()
+        self.tool.settle(self)
+        return None
+
     def run(self) -> Cost:
         """Bring it up to date."""
         return measure(self.tool.command, self.folder, self.env)
@@ -227,7 +266,7 @@ class Project:
 def compare(nodes: int, found: list[Tool], rounds: int, root: Path) -> list[dict[str, object]]:
     """One row a tool: first run, no-op, one leaf edited, beside ``python -c pass`` in the same rounds."""
     projects = [Project(tool, nodes, root / f"{tool.name}-{nodes}") for tool in found]
-    first = {p.tool.name: p.run() for p in projects}
+    first = {p.tool.name: p.first() for p in projects}
     for project in projects:
         project.run()
     base: list[float] = []
@@ -237,7 +276,8 @@ def compare(nodes: int, found: list[Tool], rounds: int, root: Path) -> list[dict
         base.append(measure([sys.executable, "-c", "pass"], root, {}).cpu)
         for project in projects:
             name = project.tool.name
-            if first[name].cpu < 30 or len(again[name]) < 3:
+            slow = again[name] and again[name][0].cpu > 3
+            if not slow or len(again[name]) < 3:
                 again[name].append(project.run())
                 project.edit()
                 edited[name].append(project.run())
@@ -246,6 +286,7 @@ def compare(nodes: int, found: list[Tool], rounds: int, root: Path) -> list[dict
     for name, costs in again.items():
         noop = statistics.median(cost.cpu for cost in costs)
         leaf = statistics.median(cost.cpu for cost in edited[name])
+        begun = first[name]
         rows.append(
             {
                 "tool": name,
@@ -256,8 +297,8 @@ def compare(nodes: int, found: list[Tool], rounds: int, root: Path) -> list[dict
                 "noop_memory_bytes": max(cost.memory for cost in costs),
                 "leaf_s": leaf,
                 "leaf_times_python": leaf / python,
-                "first_s": first[name].cpu,
-                "first_wall_s": first[name].wall,
+                "first_s": begun.cpu if begun else None,
+                "first_wall_s": begun.wall if begun else None,
             }
         )
     return rows

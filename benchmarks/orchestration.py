@@ -7,7 +7,7 @@ one stage that copies a file of its own: the leaf that is edited. Figures are us
 of the processor, children included, medians of some rounds, as multiples of ``python -c pass`` in the
 same rounds: what else the machine does shifts both. The peers are installed from the registry, each
 into an environment of its own below ``--peers``, the first time; ``--no-peers`` leaves them out.
-DVC's first run grows with N²: it is measured up to 100 stages unless ``--all`` asks for more.
+DVC's first run grows with N²: beyond 100 stages, what it leaves is written for it.
 
 Then the bars: what a no-op, a leaf, a node more, a plan of 10,000 nodes, a publication and a
 restoration may cost at most, and what they do cost.
@@ -54,7 +54,8 @@ def main() -> None:
     for row in rows:
         print(
             f"{row['tool']:<12}{row['nodes']:>7}{row['noop_s']:>10.4f} s"
-            f"{row['noop_times_python']:>10.2f}{row['leaf_s']:>10.3f} s{row['first_s']:>10.2f} s"
+            f"{row['noop_times_python']:>10.2f}{row['leaf_s']:>10.3f} s"
+            f"{'-' if row['first_s'] is None else format(row['first_s'], '.2f') + ' s':>12}"
             f"{row['noop_memory_bytes'] / 1e6:>6.0f}"  # type: ignore[operator]
         )
     print(f"\n{'':<58}{'measured':>10}{'at most':>10}")

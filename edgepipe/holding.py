@@ -27,10 +27,14 @@ def held(path: str) -> bool:
 
 
 class Hold:
-    """The lock on one folder, until `release` or the end of the process."""
+    """The lock on one folder, until `release` or the end of the process.
+
+    Processes that this one forks are on its side: they take no lock of their own.
+    """
 
     def __init__(self) -> None:
         self._handle = -1
+        self._owner = os.getpid()
 
     def take(self, folder: str, seconds: float) -> bool:
         """Lock a folder; False while another process has it, after so many seconds at most.
@@ -38,6 +42,8 @@ class Hold:
         Raises:
             OSError: it is not there, or was moved away meanwhile.
         """
+        if self._owner != os.getpid():
+            return True
         limit = time.monotonic() + seconds
         while self._handle < 0 or not os.path.samestat(
             os.stat(folder),  # noqa: PTH116  pathlib takes 3 ms

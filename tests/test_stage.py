@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,31 @@ def test_scratch_is_the_stages_alone_while_it_runs(
     ctx.hold.release()
     ctx.hold.release()
     assert not held(str(ctx.scratch_path))
+
+
+def test_processes_that_the_stage_forks_share_its_scratch(
+    context: tuple[Context, list[tuple[str, dict[str, Any]]]],
+) -> None:
+    ctx, told = context
+    forking = multiprocessing.get_context("fork")
+    go = forking.Event()
+
+    def child() -> None:
+        assert ctx.scratch == ctx.scratch_path
+        assert go.wait(10)
+        assert ctx.scratch == ctx.scratch_path
+        assert not told
+
+    children = [forking.Process(target=child) for _ in range(2)]
+    for one in children:
+        one.start()
+    assert ctx.scratch == ctx.scratch_path
+    assert held(str(ctx.scratch_path))
+    go.set()
+    for one in children:
+        one.join()
+    assert [one.exitcode for one in children] == [0, 0]
+    assert not told
 
 
 def test_a_process_that_never_ends_is_not_waited_for_for_ever(
