@@ -17,8 +17,8 @@ from edgepipe.holding import Hold
 from edgepipe.usercode import import_user_object
 from edgepipe.watch import Watch, changed_while_read
 
-_LEFT_BEHIND_SECONDS = 60.0
-"""How long to wait for a process that a killed run left behind; it ends itself within 30."""
+_hold = Hold()
+"""This process's, on the scratch folder of the stage that it runs."""
 
 Report = Callable[[str, dict[str, Any]], None]
 """Where a context sends what happens: the event's name and its data."""
@@ -45,8 +45,10 @@ class Context:
     watch: Watch = field(default_factory=lambda: Watch({}), repr=False)
     """The files that the stage may read."""
     spare_path: Path | None = None
-    hold: Hold = field(default_factory=Hold, repr=False)
+    hold: Hold = field(default=_hold, repr=False)
     """Keeps the scratch folder from the worker of another run, as long as the stage runs."""
+    patience: float = 60.0
+    """Seconds to wait for a process that a killed run left behind; it ends itself within 30."""
     report: Report = field(default=lambda name, data: None, repr=False)
 
     @property
@@ -76,14 +78,16 @@ class Context:
         """Make the scratch folder, for this process alone: that of a run that was killed may still
         write there, or remove it since it is of edited files.
         """
-        path, told = os.fspath(self.scratch_path), False
+        path = os.fspath(self.scratch_path)
         while True:
             self.scratch_path.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileNotFoundError):
-                if self.hold.take(path, _LEFT_BEHIND_SECONDS if told else 0.0) or told:
+                if not self.patience or self.hold.take(path, 0.0):
                     return
-                told = True
                 self.log("waiting for a process that a killed run left behind")
+                if not self.hold.take(path, self.patience):
+                    self.patience = 0.0
+                return
 
     def input(self, port: str) -> Any:
         """The value of an input, loaded; None for an optional one that is not connected."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -247,14 +248,22 @@ def test_processes_that_the_stage_forks_share_its_scratch(
     assert not told
 
 
-def test_a_process_that_never_ends_is_not_waited_for_for_ever(
-    context: tuple[Context, list[tuple[str, dict[str, Any]]]], monkeypatch: pytest.MonkeyPatch
+def test_a_process_that_never_ends_is_waited_for_once(
+    context: tuple[Context, list[tuple[str, dict[str, Any]]]],
 ) -> None:
     ctx, told = context
-    ctx.scratch_path.mkdir(exist_ok=True)
     other = Hold()
     assert other.take(str(ctx.scratch_path), 0)
-    monkeypatch.setattr("edgepipe.context._LEFT_BEHIND_SECONDS", 0.1)
+    ctx.patience = 0.1
+    assert ctx.scratch == ctx.scratch_path
     assert ctx.scratch == ctx.scratch_path
     assert told == [("log", {"message": "waiting for a process that a killed run left behind"})]
     other.release()
+
+
+def test_what_runs_in_one_process_shares_its_scratch(
+    context: tuple[Context, list[tuple[str, dict[str, Any]]]],
+) -> None:
+    ctx, told = context
+    assert ctx.scratch == replace(ctx).scratch
+    assert not told

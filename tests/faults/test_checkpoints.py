@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from projects import Folder, alive
@@ -51,6 +52,10 @@ def wait_for(project: Folder, event: str, count: int) -> None:
     while len(project.trace(event)) < count:
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def is_over(run: Path) -> bool:
+    return (run / "run.json").exists()
 
 
 def begin_slow(project: Folder) -> subprocess.Popen[bytes]:
@@ -275,7 +280,7 @@ def test_who_takes_over_waits_for_what_a_killed_run_left_behind(
     for ended in (process, second):
         ended.communicate(timeout=30)
     assert second.returncode == 0
-    (log,) = (p for p in project.path.glob(".edgepipe/runs/*/logs/s.log") if p.stat().st_size)
+    (log,) = (run / "logs/s.log" for run in project.path.glob(".edgepipe/runs/*") if is_over(run))
     assert log.read_text() == "waiting for a process that a killed run left behind\n"
     assert project.edgepipe("export", "s", "out").code == 0
     assert (project.path / "out" / "numbers.json").read_text(encoding="utf-8") == "[1.0]"
