@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import fcntl
 import os
 import time
@@ -35,6 +36,7 @@ class Hold:
     def __init__(self) -> None:
         self._handle = -1
         self._owner = os.getpid()
+        self._mutex = _thread.allocate_lock()
 
     def take(self, folder: str, seconds: float) -> bool:
         """Lock a folder; False while another process has it, after so many seconds at most.
@@ -45,35 +47,43 @@ class Hold:
         if self._owner != os.getpid():
             return True
         limit = time.monotonic() + seconds
-        while self._handle < 0 or not os.path.samestat(
-            os.stat(folder),  # noqa: PTH116  pathlib takes 3 ms
-            os.fstat(self._handle),
-        ):
-            self.release()
+        while not self._taken(folder):
+            if time.monotonic() >= limit:
+                return False
+            time.sleep(_PAUSE)
+        return True
+
+    def release(self) -> None:
+        """Free it, whatever was forked meanwhile still lives; again is no error."""
+        if self._owner != os.getpid():
+            return
+        with self._mutex:
+            handle, self._handle = self._handle, -1
+            if handle >= 0:
+                fcntl.flock(handle, fcntl.LOCK_UN)
+                os.close(handle)
+
+    def _taken(self, folder: str) -> bool:
+        """One attempt, which costs no time: threads make theirs one after the other."""
+        with self._mutex:
+            if self._handle >= 0:
+                if _is_at(folder, self._handle):
+                    return True
+                os.close(self._handle)
+                self._handle = -1
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                while not _locked(handle):
-                    if time.monotonic() >= limit:
-                        os.close(handle)
-                        return False
-                    time.sleep(_PAUSE)
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(handle)
+                return False
             except BaseException:
                 os.close(handle)
                 raise
             self._handle = handle
-        return True
-
-    def release(self) -> None:
-        """Free it, also for processes that were forked meanwhile; again is no error."""
-        handle, self._handle = self._handle, -1
-        if handle >= 0:
-            fcntl.flock(handle, fcntl.LOCK_UN)
-            os.close(handle)
+            return _is_at(folder, handle)
 
 
-def _locked(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def _is_at(folder: str, handle: int) -> bool:
+    # Its holder may have moved it away after it was opened here. pathlib takes 3 ms.
+    return os.path.samestat(os.stat(folder), os.fstat(handle))  # noqa: PTH116

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -234,6 +236,7 @@ def test_processes_that_the_stage_forks_share_its_scratch(
         assert ctx.scratch == ctx.scratch_path
         assert go.wait(10)
         assert ctx.scratch == ctx.scratch_path
+        ctx.hold.release()
         assert not told
 
     children = [forking.Process(target=child) for _ in range(2)]
@@ -245,6 +248,7 @@ def test_processes_that_the_stage_forks_share_its_scratch(
     for one in children:
         one.join()
     assert [one.exitcode for one in children] == [0, 0]
+    assert held(str(ctx.scratch_path))
     assert not told
 
 
@@ -259,6 +263,23 @@ def test_a_process_that_never_ends_is_waited_for_once(
     assert ctx.scratch == ctx.scratch_path
     assert told == [("log", {"message": "waiting for a process that a killed run left behind"})]
     other.release()
+
+
+def test_threads_of_the_stage_share_its_scratch(
+    context: tuple[Context, list[tuple[str, dict[str, Any]]]],
+) -> None:
+    ctx, told = context
+    ctx.hold = Hold()
+    ready = threading.Barrier(8)
+
+    def ask() -> Path:
+        ready.wait()
+        return ctx.scratch
+
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(ask) for _ in range(8)]
+    assert {future.result() for future in asked} == {ctx.scratch_path}
+    assert not told
 
 
 def test_what_runs_in_one_process_shares_its_scratch(
