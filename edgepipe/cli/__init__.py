@@ -74,7 +74,9 @@ def leave(code: int) -> NoReturn:
     Python would also take apart all that was made, which takes as long as many a run.
     """
     threading = sys.modules.get("threading")
-    if threading is None or threading.active_count() == 1:
+    if threading is None or all(
+        thread.daemon or thread is threading.main_thread() for thread in threading.enumerate()
+    ):
         import atexit
 
         atexit._run_exitfuncs()

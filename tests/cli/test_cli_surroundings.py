@@ -151,8 +151,8 @@ sys.exit(main(["plan", "mini.yaml"]))
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
-@pytest.mark.parametrize("thread", [False, True])
-def test_the_end_of_the_process_loses_nothing(thread: bool) -> None:
+@pytest.mark.parametrize("thread", ["", "daemon", "waited for"])
+def test_the_end_of_the_process_loses_nothing(thread: str) -> None:
     program = f"""
 import atexit, sys, threading, time
 from edgepipe.cli import leave
@@ -160,8 +160,8 @@ atexit.register(lambda: print("registered"))
 def late():
     time.sleep(0.2)
     print("a thread")
-if {thread}:
-    threading.Thread(target=late).start()
+if {thread!r}:
+    threading.Thread(target=late, daemon={thread == "daemon"}).start()
 print("not flushed", end=", ")
 sys.stderr.write("told")
 leave(5)
@@ -169,7 +169,8 @@ leave(5)
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
-    told = "not flushed, a thread\nregistered\n" if thread else "not flushed, registered\n"
+    late = "a thread\n" if thread == "waited for" else ""
+    told = f"not flushed, {late}registered\n"
     assert (done.returncode, done.stdout, done.stderr) == (5, told, "told")
 
 
