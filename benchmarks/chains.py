@@ -1,4 +1,4 @@
-"""Chains of N stages that each copy one small file, for edgepipe and its peers, and what they cost."""
+"""A chain of N stages that each copy one small file, for edgepipe and its peers, and what it costs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ PACKAGES = {
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
 """Python as it is by default, for all tools: it keeps the bytecode of what it imports."""
 
-CHAIN = 100
+SHORT = 100
+"""Nodes of a chain for Snakemake and redun, whose recursion ends below 1000; others get one chain."""
+MANY = 100
+"""Nodes beyond which a tool is settled rather than run first, if it can be."""
 LEAF = "leaf.txt"
 MOST = {"dvc": 1000, "snakemake": 1000, "redun": 1000}
 
@@ -80,9 +83,9 @@ def write_edgepipe(folder: Path, nodes: int) -> None:
     (folder / "pipeline.yaml").write_text("\n".join(lines) + "\n")
 
 
-def files(i: int, nodes: int) -> tuple[str, str]:
-    """What stage ``i`` of ``nodes`` copies, and to where."""
-    first = "start.txt" if i % CHAIN == 0 else f"out{i - 1}.txt"
+def files(i: int, nodes: int, chain: int = 0) -> tuple[str, str]:
+    """What stage ``i`` of ``nodes`` copies, and to where; in one chain, or several of a length."""
+    first = "start.txt" if i % (chain or nodes) == 0 else f"out{i - 1}.txt"
     return (LEAF if i == nodes - 1 else first), f"out{i}.txt"
 
 
@@ -126,10 +129,12 @@ def settle_dvc(project: Project) -> None:
 
 def write_snakemake(folder: Path, nodes: int) -> None:
     """The chains for snakemake."""
-    ends = [files(i, nodes)[1] for i in range(nodes) if i % CHAIN == CHAIN - 2 or i >= nodes - 2]
+    ends = [
+        files(i, nodes, SHORT)[1] for i in range(nodes) if i % SHORT == SHORT - 2 or i >= nodes - 2
+    ]
     rules = [f"rule all:\n    input: {ends!r}"]
     for i in range(nodes):
-        source, target = files(i, nodes)
+        source, target = files(i, nodes, SHORT)
         rules.append(
             f'rule s{i}:\n    input: "{source}"\n    output: "{target}"\n'
             '    shell: "cp {input} {output}"'
@@ -150,7 +155,7 @@ def write_doit(folder: Path, nodes: int) -> None:
 
 def write_redun(folder: Path, nodes: int) -> None:
     """The chains for redun."""
-    pairs = [files(i, nodes) for i in range(nodes)]
+    pairs = [files(i, nodes, SHORT) for i in range(nodes)]
     (folder / "workflow.py").write_text(
         "import shutil\nfrom redun import File, task\nredun_namespace = 'b'\n\n"
         "@task()\ndef copy(source: File, target: str) -> File:\n"
@@ -253,7 +258,7 @@ class Project:
 
     def first(self) -> Cost | None:
         """Run it for the first time; None where that state was brought about otherwise."""
-        if self.nodes <= CHAIN or self.tool.settle is None:
+        if self.nodes <= MANY or self.tool.settle is None:
             return self.run()
         self.tool.settle(self)
         return None

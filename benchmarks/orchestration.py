@@ -2,11 +2,12 @@
 
     python benchmarks/orchestration.py [--peers FOLDER] [--nodes 10 100 1000] [--rounds 7] [--json FILE]
 
-N stages that each copy one small file, in chains of 100 (Snakemake's recursion ends at 500), beside
-one stage that copies a file of its own: the leaf that is edited. Figures are user and system seconds
-of the processor, children included, medians of some rounds, as multiples of ``python -c pass`` in the
-same rounds: what else the machine does shifts both. The peers are installed from the registry, each
-into an environment of its own below ``--peers``, the first time; ``--no-peers`` leaves them out.
+A chain of N stages that each copy one small file (chains of 100 for Snakemake and redun, whose recursion
+ends below 1000), with one stage beside it that copies a file of its own: the leaf that is edited. Figures
+are user and system seconds of the processor, children included, medians of some rounds, as multiples of
+``python -c pass`` in the same rounds: what else the machine does shifts both. The peers are installed
+from the registry, each into an environment of its own below ``--peers``, the first time; ``--no-peers``
+leaves them out.
 DVC's first run grows with N²: beyond 100 stages, what it leaves is written for it.
 
 Then the bars: what a no-op, a leaf, a node more, a plan of 10,000 nodes, a publication and a
