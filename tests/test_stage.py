@@ -225,10 +225,14 @@ def test_scratch_is_the_stages_alone_while_it_runs(
     assert not held(str(ctx.scratch_path))
 
 
+@pytest.mark.parametrize("asked_before", [True, False])
 def test_processes_that_the_stage_forks_share_its_scratch(
-    context: tuple[Context, list[tuple[str, dict[str, Any]]]],
+    context: tuple[Context, list[tuple[str, dict[str, Any]]]], asked_before: bool
 ) -> None:
     ctx, told = context
+    ctx.hold = Hold()
+    if asked_before:
+        assert ctx.scratch == ctx.scratch_path
     forking = multiprocessing.get_context("fork")
     go = forking.Event()
 

@@ -176,6 +176,13 @@ leave(5)
 
 def test_an_end_whose_output_nobody_takes_is_no_success() -> None:
     program = 'from edgepipe.cli import leave\nprint("to a full disk")\nleave(0)'
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run([sys.executable, "-c", program], stdout=full, check=False)
-    assert done.returncode == 1
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=env,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, b"")
