@@ -147,3 +147,19 @@ def test_a_module_that_may_be_read_again_is_never_beyond_doubt(
 def test_what_nobody_watches_is_beyond_doubt() -> None:
     assert Watch({}).edited() == []
     assert Watch({}).vouch() == []
+
+
+def test_a_module_that_takes_the_place_of_another_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = tmp_path / "code.py"
+    code.write_text("1")
+    watch = Watch({"code": {str(code): state_of(str(code))}})
+    one, other = ModuleType("place"), ModuleType("place")
+    other.__file__ = str(code)
+    monkeypatch.setitem(sys.modules, "place", one)
+    watch.vouch()
+    assert watch.vouched == []
+    sys.modules["place"] = other
+    watch.vouch()
+    assert watch.vouched == [str(code)]
