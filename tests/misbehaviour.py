@@ -29,6 +29,14 @@ def trickle(asked: Asked) -> None:
         time.sleep(0.2)
 
 
+def drip(asked: Asked) -> None:
+    """So often that bytes come in the very moment in which patience ends, too."""
+    asked.head(200, 100_000)
+    for _ in range(100_000):
+        asked.body(b" ")
+        time.sleep(0.0005)
+
+
 def fail(asked: Asked) -> None:
     asked.head(500, 0)
 

@@ -79,7 +79,8 @@ class Cloud:
         left = limit
         while True:
             try:
-                piece = await asyncio.wait_for(read(PIECE), self.timeout)
+                async with asyncio.timeout(self.timeout):
+                    piece = await read(PIECE)
             except TimeoutError:
                 raise UnavailableError(f"nothing came for {self.timeout:g} s") from None
             if not piece:
@@ -91,7 +92,10 @@ class Cloud:
 
 
 async def _limited(work: Coroutine[Any, Any, T], seconds: float) -> T:
-    return await asyncio.wait_for(work, seconds)
+    # wait_for() of Python 3.11 loses the cancellation that comes as a piece does: a remote that
+    # sends byte by byte would then never be given up.
+    async with asyncio.timeout(seconds):
+        return await work
 
 
 def explained(error: BaseException) -> UnavailableError:

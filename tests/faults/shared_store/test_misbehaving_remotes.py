@@ -11,6 +11,7 @@ import pytest
 from misbehaviour import (
     busy,
     deny,
+    drip,
     drop,
     fail,
     half,
@@ -35,6 +36,7 @@ BEHAVIOUR = {
     hang_after_the_head: "no answer within 1 s|nothing came for 1 s",
     hang_in_the_body: "no answer within 1 s|nothing came for 1 s",
     trickle: "no answer within 1 s",
+    drip: "no answer within 1 s",
     fail: "it answered 500",
     busy: "it answered 503",
     # On a machine that is busy, patience may end before the first answer does.
