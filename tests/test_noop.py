@@ -14,6 +14,8 @@ from fast_edits import World
 from forked import Ended, shared
 from random_pipelines import random_pipeline
 
+from edgepipe.store import Store
+
 
 class Asked:
     """A project whose pipeline ``q.yaml`` is run again and again."""
@@ -73,6 +75,24 @@ def test_what_changes_a_result_is_noticed(asked: Asked, edit: Callable[[Asked], 
     assert not done.fast
     assert len(ran(done)) == 1
     assert asked.run("--json").fast
+
+
+def test_every_file_of_a_result_is_looked_at(asked: Asked) -> None:
+    asked.run()
+    store = Store(asked.world.cache)
+    keys = list(store.records.keys())
+    records = [record for key in keys if (record := store.record(key))]
+    trees = {output.tree for record in records for output in record.outputs.values()}
+    digests = {file.digest for tree in trees for file in store.tree(tree).files}
+    files = [*map(store.records.path, keys), *map(store.objects.path, trees | digests)]
+    # Of each of two nodes a record, a tree and a file.
+    assert len(files) >= 6
+    for path in map(Path, files):
+        assert asked.run().fast
+        path.unlink()
+        assert not asked.run().fast, path
+        assert path.is_file()
+    assert asked.run().fast
 
 
 def test_a_project_begins_further_up(asked: Asked) -> None:
