@@ -12,7 +12,7 @@ from edgepipe.events import (
     Event,
 )
 from edgepipe.executor import Job, Message
-from edgepipe.ledger import Outcome
+from edgepipe.runner.ledger import Outcome
 
 Write = Callable[[Job], None]
 

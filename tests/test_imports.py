@@ -37,41 +37,16 @@ FRAMEWORKS = {
 
 LAYERS = [
     {"cli", "__main__", "launcher"},
-    {
-        "report",
-        "runner",
-        "executor",
-        "worker",
-        "isolation",
-        "jobs",
-        "ledger",
-        "queues",
-        "publishing",
-        "machine",
-        "witness",
-    }
-    | {"bootstrap", "runstore", "running", "edits", "fetching", "temporary", "vouching"},
-    {
-        "compiler",
-        "planner",
-        "reasons",
-        "rundiff",
-        "schema",
-        "manual",
-        "reference",
-        "runs",
-        "estimate",
-    }
-    | {"remote"},
-    {"expansion", "wiring", "families", "gatecheck"},
-    {"config", "variables", "yamlparse", "key", "graph", "store", "project", "sources"}
-    | {"manifests"},
+    {"report", "runner", "executor", "worker", "machine", "witness", "temporary"},
+    {"compiler", "planner", "manual", "runs", "remote"},
+    {"gatecheck"},
+    {"config", "variables", "yamlparse", "key", "graph", "store", "project", "sources"},
     {"environments"},
     {"spec", "stage", "kinds", "fingerprint", "filestate", "events", "results", "gates"}
-    | {"explain", "lastkeys"},
+    | {"explain"},
     {"context"},
     {"yamltree", "tomlplaces", "units", "parameters", "locations", "artifact"},
-    {"plainmodel", "usercode", "modulestate", "watch"},
+    {"plainmodel", "usercode", "watch"},
     {"digest", "errors", "masking", "holding", "noop", "replacing", "signing"},
 ]
 """From the top down: a module imports of its own layer or of lower ones."""

@@ -87,7 +87,7 @@ def main(options: argparse.Namespace) -> int:
 
 def _expected(compiled: Compiled, decisions: list[Decision], jobs: int | None) -> dict[str, Any]:
     """How long the run will take, as far as earlier runs tell."""
-    from edgepipe.estimate import estimate, grown
+    from edgepipe.planner.estimate import estimate, grown
 
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -94,7 +94,7 @@ def _show(options: argparse.Namespace, folder: Path) -> int:
 
 
 def _diff(options: argparse.Namespace, folder: Path) -> int:
-    from edgepipe.rundiff import compare
+    from edgepipe.runs.rundiff import compare
 
     a, b = (runs.load(folder, name)[1] for name in (options.a, options.b))
     found = compare(a, b)

@@ -22,8 +22,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Run the verb."""
     from edgepipe.kinds import Kinds
+    from edgepipe.manual.schema import pipeline_schema
     from edgepipe.project import find
-    from edgepipe.schema import pipeline_schema
 
     print_json(pipeline_schema(Kinds(find(options.project).plugins)))
     return 0

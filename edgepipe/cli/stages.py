@@ -33,7 +33,7 @@ def main(options: argparse.Namespace) -> int:
             print(manual.text(kind))
         return 0
     if options.format == "markdown":
-        from edgepipe.reference import markdown
+        from edgepipe.manual.reference import markdown
 
         print(markdown(kinds), end="")
         return 0

@@ -12,7 +12,7 @@ from edgepipe.executor import Job
 from edgepipe.machine import gpus_present
 from edgepipe.temporary import Temporary
 
-_BOOTSTRAP = Path(__file__).parent.parent / "bootstrap.py"
+_BOOTSTRAP = Path(__file__).parent.parent / "worker" / "bootstrap.py"
 _OURS = {"PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"}
 """Variables that would lead another interpreter to this one's packages."""
 

@@ -20,11 +20,11 @@ from typing import cast
 from lab_project import FILES, PIPELINE
 
 import edgepipe_stages
-from edgepipe import key, kinds, manifests
+from edgepipe import key, kinds
 from edgepipe.cli._common import compile_pipeline
 from edgepipe.graph import Graph
 from edgepipe.key import HERE, World
-from edgepipe.planner import Decision, Planner
+from edgepipe.planner import Decision, Planner, manifests
 from edgepipe.store import Output, Record
 
 SOURCE = Path(edgepipe_stages.__file__).parent

@@ -22,8 +22,8 @@ from remotes import (
     within,
 )
 
-from edgepipe.fetching import Fetcher
 from edgepipe.remote import RemoteError
+from edgepipe.runner.fetching import Fetcher
 from edgepipe.store import Store
 
 

@@ -11,10 +11,10 @@ import pytest
 from projects import Folder
 
 from edgepipe.kinds import Kinds
-from edgepipe.schema import pipeline_schema
+from edgepipe.manual.schema import pipeline_schema
 from edgepipe.yamlparse import parse
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 PIPELINES = sorted((ROOT / "pipelines").glob("*.yaml"))
 
 

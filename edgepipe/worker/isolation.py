@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 
 from edgepipe import usercode
 from edgepipe.executor import Job
-from edgepipe.modulestate import UnknownError, state
+from edgepipe.worker.modulestate import UnknownError, state
 
 _SIGNALS = [
     signal.Signals[name]
@@ -28,7 +28,7 @@ _INSTALLED = (
     os.path.dirname(os.__file__),  # noqa: PTH120
     *(entry for entry in sys.path if entry.endswith(("site-packages", "dist-packages"))),
 )
-_OURS = os.path.dirname(__file__)  # noqa: PTH120
+_OURS = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120
 
 
 class Isolation:

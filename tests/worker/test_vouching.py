@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from edgepipe.vouching import Vouching
 from edgepipe.watch import Watch, state_of
+from edgepipe.worker.vouching import Vouching
 
 
 def test_each_job_is_looked_at_though_the_one_before_was_settled(tmp_path: Path) -> None:

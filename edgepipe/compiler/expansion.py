@@ -7,8 +7,8 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from edgepipe.compiler.families import Family, Problems
 from edgepipe.errors import did_you_mean
-from edgepipe.families import Family, Problems
 from edgepipe.gatecheck import Choice
 from edgepipe.gates import Ref
 from edgepipe.graph import GraphNode

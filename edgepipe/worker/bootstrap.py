@@ -36,7 +36,7 @@ class OwnPackages(MetaPathFinder):
 def main(descriptor: int) -> None:
     """Run a worker; see `edgepipe.worker.main`."""
     packages = OwnPackages()
-    packages.folders["edgepipe"] = Path(__file__).parent
+    packages.folders["edgepipe"] = Path(__file__).parent.parent
     sys.meta_path.insert(0, packages)
     from edgepipe import worker
 

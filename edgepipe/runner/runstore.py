@@ -14,14 +14,14 @@ from edgepipe.digest import digest_value
 from edgepipe.graph import GraphNode
 from edgepipe.key import Key
 from edgepipe.planner import Decision, Planner
-from edgepipe.publishing import publish
+from edgepipe.runner.publishing import publish
 from edgepipe.store import Damage, Record, Store
 from edgepipe.store.collect import evict
 from edgepipe.temporary import Temporary
 
 if TYPE_CHECKING:
-    from edgepipe.fetching import Fetcher
     from edgepipe.remote import Remote
+    from edgepipe.runner.fetching import Fetcher
 
 _SYNC_SECONDS = 5.0
 """How often results are made safe from a loss of power; after a node as long as this, at once."""
@@ -75,7 +75,7 @@ class RunStore:
         project, pipeline = self.planner.project.root, self.planner.graph.name
         self.root = self.store.root_of_run(run_id, project, pipeline)
         if self.remote is not None:
-            from edgepipe.fetching import Fetcher
+            from edgepipe.runner.fetching import Fetcher
 
             self.remote.on_warning(self.warn)
             self._fetcher = Fetcher(self.remote, self.store)

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgepipe.errors import EdgepipeError, Problem
-from edgepipe.estimate import grown
 from edgepipe.events import Listener, NodeLog, NodeRetried, NodeWaits, RunStarted
 from edgepipe.executor import Executor
 from edgepipe.graph import Graph, GraphNode
-from edgepipe.jobs import check_gpus, log_name
-from edgepipe.ledger import Ledger, Outcome
 from edgepipe.machine import Machine
 from edgepipe.planner import Decision, Planner
-from edgepipe.publishing import failure_of, result_of
-from edgepipe.queues import Queues
-from edgepipe.running import Ended, Running
-from edgepipe.runstore import RunStore
+from edgepipe.planner.estimate import grown
+from edgepipe.runner.jobs import check_gpus, log_name
+from edgepipe.runner.ledger import Ledger, Outcome
+from edgepipe.runner.publishing import failure_of, result_of
+from edgepipe.runner.queues import Queues
+from edgepipe.runner.running import Ended, Running
+from edgepipe.runner.runstore import RunStore
 from edgepipe.store import Lock, Record
 
 if TYPE_CHECKING:

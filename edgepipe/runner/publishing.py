@@ -6,10 +6,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from edgepipe import manifests
 from edgepipe.errors import Problem, StoreError
 from edgepipe.graph import GraphNode
-from edgepipe.planner import Decision
+from edgepipe.planner import Decision, manifests
 from edgepipe.results import NodeResult, OutputResult
 from edgepipe.stage import Artifact, Metrics
 from edgepipe.store import Output, Record, Store, Tree

@@ -7,11 +7,12 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+from edgepipe.compiler.expansion import Point, choices, points
+from edgepipe.compiler.families import Family, Problems, in_order, read_family
+from edgepipe.compiler.wiring import wire
 from edgepipe.config import Config, shown
 from edgepipe.environments import Environment, Environments
 from edgepipe.errors import ConfigError, Problem, did_you_mean
-from edgepipe.expansion import Point, choices, points
-from edgepipe.families import Family, Problems, in_order, read_family
 from edgepipe.gatecheck import Choice, bind
 from edgepipe.gates import Ref
 from edgepipe.graph import Graph, GraphNode, Source
@@ -21,7 +22,6 @@ from edgepipe.spec import Scalar, parse_model, validate
 from edgepipe.stage import Stage, ports_of
 from edgepipe.units import parse_size
 from edgepipe.variables import fill_matrix, matrix_axes, scalar_text
-from edgepipe.wiring import wire
 from edgepipe.yamltree import Node
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from projects import Compile
 
-from edgepipe.estimate import estimate
+from edgepipe.planner.estimate import estimate
 
 TEXT = """\
 stages:

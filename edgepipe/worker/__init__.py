@@ -22,11 +22,11 @@ from typing import Any
 from edgepipe import masking, usercode
 from edgepipe.errors import EdgepipeError, StageError
 from edgepipe.executor import Job
-from edgepipe.isolation import Isolation
 from edgepipe.kinds import Kind
 from edgepipe.stage import Artifact, Context, ports_of
-from edgepipe.vouching import Vouching
 from edgepipe.watch import Watch
+from edgepipe.worker.isolation import Isolation
+from edgepipe.worker.vouching import Vouching
 
 _PROGRESS_SECONDS = 0.1
 _IDLE_SECONDS = 0.02
@@ -34,7 +34,7 @@ _ENDING_SECONDS = 30.0
 """Checkpoints that cannot be judged within that time stay."""
 _contexts: list[Context] = []
 """Of the stage that runs now, or ran last."""
-vouching = Vouching()
+_vouching = Vouching()
 
 
 class _Channel:
@@ -194,11 +194,11 @@ def _run_stage(
     )
     # Until the next job: the parent may die while it judges what was made.
     _contexts[:] = [context]
-    vouching.begin(watch, lambda paths: channel.send(number, "vouched", {"paths": paths}))
+    _vouching.begin(watch, lambda paths: channel.send(number, "vouched", {"paths": paths}))
     try:
         stage.run(context)
     finally:
-        vouching.end()
+        _vouching.end()
         context.hold.release()
     for port, type_ in stage_class.outputs.items():
         try:
@@ -283,7 +283,3 @@ def _peak() -> int:
         )
     except (OSError, StopIteration):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

@@ -13,7 +13,7 @@ from projects import Folder
 
 from edgepipe import runs
 from edgepipe.results import NodeResult, OutputResult, RunResult
-from edgepipe.rundiff import compare
+from edgepipe.runs.rundiff import compare
 
 PIPELINE = """
 edgepipe: 1

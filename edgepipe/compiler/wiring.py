@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from edgepipe.compiler.families import Family, Problems
 from edgepipe.errors import did_you_mean
-from edgepipe.families import Family, Problems
 from edgepipe.gates import Ref
 from edgepipe.graph import GraphNode, Source
 from edgepipe.stage import Port

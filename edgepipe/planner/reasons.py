@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from edgepipe import explain, manifests
+from edgepipe import explain
 from edgepipe.digest import digest_value
 from edgepipe.explain import Change
 from edgepipe.graph import GraphNode
-from edgepipe.lastkeys import LastKeys
+from edgepipe.planner import manifests
+from edgepipe.planner.lastkeys import LastKeys
 from edgepipe.store import Record, Store
 
 

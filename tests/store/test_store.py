@@ -14,7 +14,7 @@ from projects import GOLDEN
 
 from edgepipe.digest import canonical, digest_bytes
 from edgepipe.errors import StoreError
-from edgepipe.publishing import metrics_of
+from edgepipe.runner.publishing import metrics_of
 from edgepipe.store import Output, Record, Store, Tree
 
 PINNED = json.loads((GOLDEN / "digests" / "pinned.json").read_text(encoding="utf-8"))

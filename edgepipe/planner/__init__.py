@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgepipe import manifests
 from edgepipe.errors import ConfigError, Problem
 from edgepipe.explain import Change
 from edgepipe.filestate import FileState
@@ -28,9 +27,10 @@ from edgepipe.key import (
     sites,
 )
 from edgepipe.kinds import packages
-from edgepipe.lastkeys import LastKeys
+from edgepipe.planner import manifests
+from edgepipe.planner.lastkeys import LastKeys
+from edgepipe.planner.reasons import Reasons
 from edgepipe.project import Project
-from edgepipe.reasons import Reasons
 from edgepipe.sources import Resolved, resolve
 from edgepipe.store import Record, Store
 

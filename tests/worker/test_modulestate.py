@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from edgepipe.modulestate import UnknownError, state
+from edgepipe.worker.modulestate import UnknownError, state
 
 MODULE = """\
 import functools, logging, re

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from edgepipe import edits
 from edgepipe.errors import ConfigError, Problem
 from edgepipe.executor import Job
 from edgepipe.machine import Machine
 from edgepipe.planner import Decision, Planner
+from edgepipe.runner import edits
 from edgepipe.store import Lock, Store
 
 

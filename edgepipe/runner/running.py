@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgepipe import edits
 from edgepipe.errors import EdgepipeError, Problem, StageError
 from edgepipe.events import Listener, NodeLog, NodeProgress, NodeStarted
 from edgepipe.executor import Executor, Message
 from edgepipe.explain import few
 from edgepipe.graph import GraphNode
-from edgepipe.jobs import Workplace, job_of, lay_out, log_name
 from edgepipe.machine import Machine, Needs, Room
 from edgepipe.planner import Decision, Planner
-from edgepipe.publishing import undeclared
-from edgepipe.runstore import RunStore
+from edgepipe.runner import edits
+from edgepipe.runner.jobs import Workplace, job_of, lay_out, log_name
+from edgepipe.runner.publishing import undeclared
+from edgepipe.runner.runstore import RunStore
 from edgepipe.store import Lock, Record, explained
 from edgepipe.watch import Watch, changed_while_read
 
