@@ -69,6 +69,8 @@ class Fetcher:
     def text(self) -> str:
         """How far it is: ``fetched from s3://team/cache, 34 of 200 MB``."""
         flow = self._remote.flow
+        if flow.received >= flow.expected:
+            return f"looked for at {self._remote.shown}"
         of = f"{show(flow.received, 'bytes')} of {show(flow.expected, 'bytes')}"
         return f"fetched from {self._remote.shown}, {of}"
 

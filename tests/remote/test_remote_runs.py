@@ -88,6 +88,15 @@ def test_what_is_not_there_runs_meanwhile(project: Folder, tmp_path: Path) -> No
     assert len((project.cache / "verified").read_text().splitlines()) >= 3
 
 
+def test_what_is_only_looked_for_is_not_said_to_come(project: Folder, tmp_path: Path) -> None:
+    team, _ = shared(project, tmp_path, "far")
+    with slow(team, "/records/", 2.0) as address:
+        done = project.edgepipe("run", "p.yaml", "--plain", EDGEPIPE_REMOTE=address)
+    assert done.code == 0, done.err
+    assert f"looked for at {address}" in done.out
+    assert "fetched from" not in done.out
+
+
 def test_what_is_small_waits_for_nothing_large(project: Folder, tmp_path: Path) -> None:
     team, place = shared(project, tmp_path, "near")
     with slow(team, place, 3.0) as address:
