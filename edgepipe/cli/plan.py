@@ -6,6 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
+from edgepipe.cli._asking import asking
 from edgepipe.cli._common import (
     Compiled,
     add_json,
@@ -46,7 +47,7 @@ def main(options: argparse.Namespace) -> int:
         raise ConfigError("--jobs must be at least 1")
     compiled = compile_pipeline(options)
     remote = open_remote(compiled.project)
-    decisions = compiled.planner.plan(ask=remote.records if remote else None)
+    decisions = compiled.planner.plan(ask=asking(remote))
     compiled.planner.files.save()
     warnings = [damage.said for damage in compiled.planner.store.damages]
     warnings += remote.warnings if remote else []

@@ -13,6 +13,7 @@ from typing import Any
 
 from edgepipe import __version__, runs, temporary
 from edgepipe.cli import _answers
+from edgepipe.cli._asking import asking
 from edgepipe.cli._common import (
     INTERRUPTED,
     Compiled,
@@ -74,7 +75,7 @@ def main(options: argparse.Namespace) -> int:
     compiled = compile_pipeline(options)
     fresh = _fresh(options.fresh, compiled)
     remote = open_remote(compiled.project)
-    decisions = compiled.planner.plan(fresh, remote.records if remote else None)
+    decisions = compiled.planner.plan(fresh, asking(remote))
     if options.from_:
         _check_before(options.from_, compiled, decisions)
     keys = {d.node.name: d.key.digest for d in decisions if d.record and d.key and not d.remote}

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from edgepipe.cli._asking import asking
 from edgepipe.cli._common import (
     add_json,
     add_pipeline,
@@ -38,7 +39,7 @@ def main(options: argparse.Namespace) -> int:
     compiled = compile_pipeline(options)
     planner = compiled.planner
     remote = open_remote(compiled.project)
-    planned = planner.plan(ask=remote.records if remote else None)
+    planned = planner.plan(ask=asking(remote))
     decisions = {decision.node.name: decision for decision in planned}
     planner.files.save()
     wanted = options.node

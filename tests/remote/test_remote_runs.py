@@ -88,13 +88,22 @@ def test_what_is_not_there_runs_meanwhile(project: Folder, tmp_path: Path) -> No
     assert len((project.cache / "verified").read_text().splitlines()) >= 3
 
 
-def test_what_is_only_looked_for_is_not_said_to_come(project: Folder, tmp_path: Path) -> None:
+def test_what_is_only_asked_for_is_not_said_to_come(project: Folder, tmp_path: Path) -> None:
     team, _ = shared(project, tmp_path, "far")
-    with slow(team, "/records/", 2.0) as address:
+    for verb in ("plan", "run"):
+        with slow(team, "/records/", 2.0) as address:
+            done = project.edgepipe(verb, "p.yaml", EDGEPIPE_REMOTE=address)
+        assert done.code == 0, done.err
+        assert done.err == f"asking {address} for what it has ...\n"
+        assert "fetched from" not in done.out
+    shutil.rmtree(project.cache)
+    with slow(team, "/objects/", 2.0) as address:
         done = project.edgepipe("run", "p.yaml", "--plain", EDGEPIPE_REMOTE=address)
-    assert done.code == 0, done.err
+    # Not even the list of its files came within the second after which a wait is told.
     assert f"looked for at {address}" in done.out
-    assert "fetched from" not in done.out
+    shutil.rmtree(project.cache)
+    with slow(team, "/records/", 0.01) as address:
+        assert project.edgepipe("run", "p.yaml", EDGEPIPE_REMOTE=address).err == ""
 
 
 def test_what_is_small_waits_for_nothing_large(project: Folder, tmp_path: Path) -> None:
