@@ -7,8 +7,15 @@ import fcntl
 import os
 import time
 
+_HEX = frozenset("0123456789abcdef")
 _PAUSE = 0.02
 """Seconds between two attempts."""
+
+
+def is_process_folder(name: str) -> bool:
+    """Whether a folder bears a name as processes give their own: ``12345-0123456789ab``."""
+    number, _, rest = name.partition("-")
+    return number.isdecimal() and len(rest) == 12 and set(rest) <= _HEX
 
 
 def held(path: str) -> bool:

@@ -120,9 +120,9 @@ def _has_litter(staging: str) -> bool:
     """Whether a dead process left something there."""
     if not (names := names_in(staging)):
         return False
-    from edgepipe.holding import held
+    from edgepipe.holding import held, is_process_folder
 
-    return not all(held(f"{staging}/{name}") for name in names)
+    return not all(held(f"{staging}/{name}") for name in names if is_process_folder(name))
 
 
 def question_of(arguments: list[str]) -> str:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgepipe.digest import digest_bytes
-from edgepipe.errors import ConfigError, StoreError
+from edgepipe.errors import StoreError
 from edgepipe.store import files
 from edgepipe.store.files import explained
 from edgepipe.store.handout import Handout
@@ -44,6 +44,7 @@ from edgepipe.store.model import (
     unpack_tree,
 )
 from edgepipe.store.objects import Objects
+from edgepipe.store.place import check_place
 from edgepipe.store.records import Records
 from edgepipe.store.session import TMP, Session
 from edgepipe.store.staging import Staging
@@ -63,14 +64,11 @@ class Store:
             read-only keeps its new results in a store of its own over it.
 
     Raises:
-        ConfigError: something else than a folder is in its place.
+        ConfigError: something else is in its place, or in it.
     """
 
     def __init__(self, root: Path, base: Store | None = None) -> None:
-        if os.path.lexists(root) and not os.path.isdir(root):
-            what = "a link that leads nowhere" if os.path.islink(root) else "a file"
-            hint = "take it away, or let EDGEPIPE_CACHE name a folder"
-            raise ConfigError(f"the cache {root} is {what}", hint)
+        check_place(root)
         self.root = root
         self.base = base
         self.damages: list[Damage] = []

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edgepipe.holding import held
 from edgepipe.store.files import remove, size_of
 from edgepipe.store.locks import Lock
+from edgepipe.store.model import is_digest
 from edgepipe.store.roots import drop_old
 from edgepipe.store.session import TMP, remove_litter
 
@@ -43,7 +44,7 @@ def clean_scratch(
     """
     folder = f"{os.fspath(store.root)}/scratch"
     count = size = 0
-    for key in _names(folder):
+    for key in _keys(folder):
         path = f"{folder}/{key}"
         with contextlib.suppress(OSError):
             lock = Lock.take(f"{os.fspath(store.root)}/locks/{key}")
@@ -72,7 +73,7 @@ def remove_locks(store: Store, *, dry_run: bool = False) -> int:
     """Remove the lock files that no live process holds; how many."""
     folder = f"{os.fspath(store.root)}/locks"
     count = 0
-    for name in _names(folder):
+    for name in _keys(folder):
         path = f"{folder}/{name}"
         if dry_run:
             count += not held(path)
@@ -80,6 +81,11 @@ def remove_locks(store: Store, *, dry_run: bool = False) -> int:
             lock.release()
             count += 1
     return count
+
+
+def _keys(folder: str) -> list[str]:
+    """Names that begin with a key: others are not ours."""
+    return [name for name in _names(folder) if is_digest(name.partition(".")[0])]
 
 
 def _names(folder: str) -> list[str]:

@@ -9,7 +9,7 @@ import fcntl
 import itertools
 import os
 
-from edgepipe.holding import held
+from edgepipe.holding import held, is_process_folder
 from edgepipe.store.files import remove, size_of
 
 TMP = "tmp"
@@ -72,7 +72,10 @@ class Session:
 
 
 def remove_litter(tmp: str, *, dry_run: bool = False) -> tuple[int, int]:
-    """Remove what dead processes left in ``tmp``; how many entries, and bytes."""
+    """Remove what dead processes left in ``tmp``; how many entries, and bytes.
+
+    What bears another name is somebody else's, as where a cache is in a folder of other things.
+    """
     count = size = 0
     try:
         names = os.listdir(tmp)
@@ -80,7 +83,7 @@ def remove_litter(tmp: str, *, dry_run: bool = False) -> tuple[int, int]:
         return 0, 0
     for name in names:
         path = f"{tmp}/{name}"
-        if held(path):
+        if not is_process_folder(name) or held(path):
             continue
         count += 1
         size += size_of(path) if dry_run else _remove_dead(path)

@@ -131,6 +131,15 @@ def test_a_cache_that_is_no_folder_is_said(mini: Folder, tmp_path: Path, verb: l
         assert "EDGEPIPE_CACHE" in done.err
 
 
+@pytest.mark.parametrize("verb", [["run", "mini.yaml"], ["cache", "gc"], ["cache", "ls"]])
+def test_a_folder_of_other_things_is_no_cache(mini: Folder, verb: list[str]) -> None:
+    before = sorted(mini.path.rglob("*"))
+    done = mini.edgepipe(*verb, "--cache", ".")
+    assert done.code == 2
+    assert "is to be the cache, and holds other things: '" in done.err
+    assert sorted(mini.path.rglob("*")) == before
+
+
 @pytest.mark.parametrize("module", ["edgepipe.cli._common", "edgepipe.cli.plan"])
 def test_an_interrupt_while_modules_are_imported_shows_no_traceback(
     mini: Folder, module: str

@@ -13,14 +13,35 @@ from edgepipe.store import Store
 from edgepipe.store.collect import collect
 
 
+def test_what_bears_no_name_of_ours_is_not_touched(store: Store) -> None:
+    publish(store, "a", {"f": b"x"})
+    files = [
+        store.root / folder / name
+        for folder in ("tmp", "scratch", "locks", "objects/ab")
+        for name in ("thesis.doc", "123", "123-dead", "2026-results/table")
+    ]
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("years of work")
+        os.utime(path, (0, 0))
+    outside = store.root.parent / "outside"
+    outside.mkdir()
+    (outside / "kept").write_text("years of work")
+    (store.root / "tmp" / "12-0123456789ab").symlink_to(outside)
+    store.clean()
+    collect(store)
+    assert [path.read_text() for path in files] == ["years of work"] * len(files)
+    assert (outside / "kept").exists()
+
+
 def test_litter_of_the_dead_goes_and_that_of_the_living_stays(store: Store) -> None:
     mine = store.staging()
     (mine / "file").write_bytes(b"x")
-    dead = store.root / "tmp" / "123-dead"
+    dead = store.root / "tmp" / "123-00000000dead"
     (dead / "0" / "deep").mkdir(parents=True)
     (dead / "0" / "deep" / "file").write_bytes(bytes(500))
-    (store.root / "tmp" / "stray").write_bytes(bytes(500))
-    os.mkfifo(store.root / "tmp" / "pipe")
+    (store.root / "tmp" / "124-00000000dead").write_bytes(bytes(500))
+    os.mkfifo(store.root / "tmp" / "125-00000000dead")
     (store.root / "locks").mkdir()
     (store.root / "locks" / key_of("old")).touch()
     held = store.lock(key_of("held"))
