@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import stat
 import threading
@@ -21,6 +22,7 @@ _PIECE = 1 << 20
 _SYNC_EVERY = 32 << 20
 _LITTER_AGE = 24 * 3600.0
 _READ_ONLY = 0o444
+_UPLOAD = re.compile("[0-9a-f]{32}")
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 
 Tick = Callable[[], None]
@@ -70,8 +72,8 @@ class Folder:
         def work(tick: Tick) -> bool:
             self._there()
             target, beside = self.root / name, self.root / "tmp"
-            beside.mkdir(parents=True, exist_ok=True)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            self._made(beside)
+            self._made(target.parent)
             self._tidy(beside)
             source = beside / secrets.token_hex(16)
             try:
@@ -102,8 +104,23 @@ class Folder:
         if not self.root.is_dir() and not self.root.parent.is_dir():
             raise UnavailableError("there is no such folder: is its drive mounted?")
 
+    def _made(self, folder: Path) -> None:
+        """Make a folder where there is none; who may write to the root may write to it too."""
+        if folder.is_dir():
+            return
+        if folder != self.root:
+            self._made(folder.parent)
+        with suppress(FileExistsError):
+            folder.mkdir()
+            if folder != self.root:
+                # The one who made it alone can change that, and the umask took it away.
+                folder.chmod(stat.S_IMODE(self.root.stat().st_mode))
+
     def _tidy(self, beside: Path) -> None:
-        """Remove what uploads left that were killed long ago, by the clock of the drive."""
+        """Remove what uploads left that were killed long ago, by the clock of the drive.
+
+        What bears another name than uploads do is somebody else's.
+        """
         if self._tidied:
             return
         self._tidied = True
@@ -111,8 +128,11 @@ class Folder:
         probe.touch()
         now = probe.stat().st_mtime
         for path in beside.iterdir():
-            with suppress(FileNotFoundError):
-                if path == probe or now - path.stat().st_mtime > _LITTER_AGE:
+            if not _UPLOAD.fullmatch(path.name):
+                continue
+            # Of another member of the team it may not be removed.
+            with suppress(FileNotFoundError, PermissionError, IsADirectoryError):
+                if path == probe or now - path.lstat().st_mtime > _LITTER_AGE:
                     path.unlink()
 
     def _bounded(self, work: Callable[[Tick], T]) -> T:

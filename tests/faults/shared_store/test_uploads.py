@@ -98,7 +98,7 @@ def test_no_reader_sees_a_record_before_its_objects(team: Team) -> None:
 
 def test_what_a_killed_upload_left_is_cleared_a_day_later(team: Team) -> None:
     (team.shared / "tmp").mkdir(parents=True)
-    old, new = team.shared / "tmp" / "old", team.shared / "tmp" / "new"
+    old, new = (team.shared / "tmp" / (2 * name) for name in ("0123456789abcdef", "f" * 16))
     for path, age in ((old, 25 * 3600), (new, 3600)):
         path.write_bytes(b"half")
         then = time.time() - age
