@@ -14,6 +14,7 @@ from edgepipe.events import (
     Listener,
     NodeLog,
     NodeStarted,
+    NodeWaits,
     RunFinished,
     RunStarted,
 )
@@ -60,12 +61,12 @@ def _listener(*, json: bool, plain: bool) -> tuple[Listener, Callable[[], None]]
 
 
 def _board_when_needed(stream: Any) -> tuple[Listener, Callable[[], None]]:
-    """A board that appears with the first node that runs: a run without work needs none."""
+    """A board that appears with the first node that runs or waits: a run without work needs none."""
     held: list[Event] = []
     board: list[Any] = []
 
     def listener(event: Event) -> None:
-        if not board and isinstance(event, NodeStarted):
+        if not board and isinstance(event, NodeStarted | NodeWaits):
             from edgepipe.report.board import Board
 
             board.append(Board(stream))

@@ -117,6 +117,10 @@ class Remote:
         if self.writable:
             self._pusher.offer(record, store)
 
+    def uploading(self, timeout: float) -> int:
+        """Wait for what was offered, at most ``timeout`` seconds; how many are still on their way."""
+        return self._pusher.wait(timeout)
+
     def flush(self, timeout: float) -> int:
         """Wait for what was offered, at most ``timeout`` seconds.
 

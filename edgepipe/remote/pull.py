@@ -201,8 +201,10 @@ class _Fetch:
     def _file(self, digest: str, file: File | None) -> bool:
         assert file is not None
         here = self.store.object_path(digest)
-        if here.exists() and here.stat().st_size == file.size and digest_file(here) == digest:
-            return True
+        # gc may remove it at any moment.
+        with suppress(OSError):
+            if here.stat().st_size == file.size and digest_file(here) == digest:
+                return True
         path = self.staging / digest
         self.link.flow.add(expected=file.size)
 

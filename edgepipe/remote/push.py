@@ -52,14 +52,18 @@ class Pusher:
                 threading.Thread(target=self._serve, name="edgepipe-offer", daemon=True).start()
         self._queue.put((record, store))
 
-    def flush(self, timeout: float) -> int:
-        """Wait at most ``timeout`` seconds; gives back how many results were not uploaded."""
+    def wait(self, timeout: float) -> int:
+        """Wait at most ``timeout`` seconds; gives back how many results are still on their way."""
         self.resume()
         deadline = time.monotonic() + timeout
         with self._changed:
             while self._waiting and (left := deadline - time.monotonic()) > 0:
                 self._changed.wait(left)
-            return self._waiting + self._left
+            return self._waiting
+
+    def flush(self, timeout: float) -> int:
+        """The same; gives back how many results were not uploaded, failed ones too."""
+        return self.wait(timeout) + self._left
 
     def hush(self) -> bool:
         """See `Remote.hush`."""

@@ -41,7 +41,7 @@ ASCII_SIGNS = {
 }
 WORDS = {"ran": "done"}
 FRAME = 4
-"""Rows that are no node: the head, the counts, the latest warning, and one below the board."""
+"""Rows that are no node: the head, the counts, the latest warning or wait, and one below the board."""
 
 
 class Board:
@@ -114,7 +114,9 @@ class Board:
         yield self._nodes(shown)
         if more:
             yield Text(more, "dim", no_wrap=True, overflow="ellipsis")
-        if self._state.warnings:
+        if "cache" in self._state.waits and "cache" not in self._state.rows:
+            yield Text(self._state.waits["cache"], "dim", no_wrap=True, overflow="ellipsis")
+        elif self._state.warnings:
             node, message = self._state.warnings[-1]
             count = (
                 f" ({len(self._state.warnings)} warnings)" if len(self._state.warnings) > 1 else ""
@@ -178,7 +180,7 @@ class Board:
     def _detail(self, row: Row) -> Text:
         result = row.result
         if result is None:
-            text, style = row.kind, "dim"
+            text, style = self._state.waits.get(row.name, row.kind), "dim"
         elif row.state == "failed":
             text, style = clean(result.error.partition("\n")[0]), "red"
         elif row.state == "skipped":

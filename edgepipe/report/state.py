@@ -11,6 +11,7 @@ from edgepipe.events import (
     NodeProgress,
     NodeRetried,
     NodeStarted,
+    NodeWaits,
     RunFinished,
     RunStarted,
 )
@@ -57,6 +58,8 @@ class RunState:
     """Names of the nodes that ended, in that order."""
     warnings: list[tuple[str, str]] = field(default_factory=list)
     """Node and text."""
+    waits: dict[str, str] = field(default_factory=dict)
+    """For what a node waits that could be started, or the run itself, which is called ``cache``."""
     ended: float | None = None
     status: str = "interrupted"
 
@@ -69,7 +72,10 @@ class RunState:
                     name: Row(clean(name), clean(kind), event.estimates.get(name))
                     for name, kind in event.nodes.items()
                 }
+            case NodeWaits():
+                self.waits[clean(event.node)] = clean(event.reason)
             case NodeStarted():
+                self.waits.pop(clean(event.node), None)
                 row = self._row(event.node)
                 row.state, row.begun = "running", now
             case NodeRetried():

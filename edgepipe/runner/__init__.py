@@ -115,6 +115,8 @@ class Runner:
                 self._wait()
                 self._go_on()
             self.running.close()
+            for text in self.cache.upload():
+                self.tell(NodeWaits("cache", text))
         except KeyboardInterrupt:
             self._interrupt()
         except BaseException:
@@ -122,7 +124,7 @@ class Runner:
             raise
         finally:
             self.running.clear()
-            self.cache.close(wait=not self.ledger.outcome.interrupted)
+            self.cache.close()
             self.planner.last.save()
             self.planner.files.save()
         return self.ledger.close(self.records)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,8 +29,10 @@ _TOGETHER = 50
 """Look-ups for which gc is kept away at once."""
 _SLOW_SECONDS = 1.0
 """When a fetch begins to be told of."""
-_FLUSH_SECONDS = 3600.0
+_UPLOAD_SECONDS = 3600.0
 """How long the end of a run waits for uploads; a remote that fails is given up much earlier."""
+_TOLD_SECONDS = 10.0
+"""How often to say that it does."""
 
 Warn = Callable[[str], None]
 
@@ -108,6 +110,9 @@ class RunStore:
         for decision in asked:
             assert decision.key is not None
             self._awaited.setdefault(decision.key.digest, []).append(decision)
+        with self.store.using():
+            # Before they come: gc may look between their coming and their being taken.
+            self.root.add(*(decision.key.digest for decision in asked if decision.key))
         self._fetcher.ask(decision.key.digest for decision in asked if decision.key)
         names = {decision.node.name for decision in asked}
         return [decision for decision in decisions if decision.node.name not in names]
@@ -206,15 +211,22 @@ class RunStore:
             self.remote.offer(record, self.store)
         return record
 
-    def close(self, *, wait: bool) -> None:
-        """Make everything durable, and let go of what the run held.
+    def upload(self) -> Iterator[str]:
+        """Wait for uploads to end; yields a text whenever that has taken long again."""
+        if self.remote is None:
+            return
+        self.store.sync()
+        deadline, pause = time.monotonic() + _UPLOAD_SECONDS, _SLOW_SECONDS
+        while (left := self.remote.uploading(pause)) and time.monotonic() < deadline:
+            some = "1 result goes" if left == 1 else f"{left} results go"
+            yield f"{some} to {self.remote.shown}; ^C ends the run without"
+            pause = _TOLD_SECONDS
 
-        Args:
-            wait: for uploads to end.
-        """
+    def close(self) -> None:
+        """Make everything durable, and let go of what the run held; uploads are given up."""
         self.store.sync()
         if self.remote is not None:
-            self.remote.flush(_FLUSH_SECONDS if wait else 0.0)
+            self.remote.flush(0.0)
             self.remote.close()
         if self._fetcher is not None:
             self._fetcher.close()

@@ -20,6 +20,9 @@ import pytest
 from projects import Folder
 from remotes import bucket, credentials, s3_server, serving
 
+from edgepipe.store import Store
+from edgepipe.store.collect import collect
+
 PIPELINE = """\
 edgepipe: 1
 name: p
@@ -140,6 +143,35 @@ def test_an_interrupt_does_not_wait_for_the_remote(project: Folder, tmp_path: Pa
     again = project.edgepipe("run", "p.yaml", "--json", "--set", "near.with.count=8")
     statuses = {node["name"]: node["status"] for node in again.json["nodes"]}
     assert statuses == {"far": "ran", "twice": "ran", "near": "cached"}
+
+
+def test_gc_beside_a_run_takes_nothing_that_was_fetched(project: Folder, tmp_path: Path) -> None:
+    team = str(tmp_path / "team")
+    numbers = list(range(1, 61))
+    project.write(
+        "p.yaml",
+        f"edgepipe: 1\nname: p\nstages:\n  many: {{uses: numbers, matrix: {{count: {numbers}}}}}\n",
+    )
+    assert project.edgepipe("run", "p.yaml", "--json", EDGEPIPE_REMOTE=team).code == 0
+    (project.path / "trace.jsonl").unlink()
+    for _ in range(3):
+        shutil.rmtree(project.cache)
+        shutil.rmtree(project.path / ".edgepipe")
+        Store(project.cache).put_bytes(b"there is a store")
+        over = threading.Event()
+
+        def clear(over: threading.Event = over) -> None:
+            while not over.is_set():
+                collect(Store(project.cache))
+
+        thread = threading.Thread(target=clear)
+        thread.start()
+        try:
+            done = project.edgepipe("run", "p.yaml", "--json", EDGEPIPE_REMOTE=team)
+        finally:
+            over.set()
+            thread.join()
+        assert {node["status"] for node in done.json["nodes"]} == {"cached"}
 
 
 def test_a_failure_ends_the_run_though_something_is_on_its_way(
