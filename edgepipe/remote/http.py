@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from edgepipe.remote.cloud import Cloud, status_reason
 from edgepipe.remote.transport import RejectedError, Sink, UnavailableError, Upload
@@ -15,6 +16,8 @@ _ABSENT = {404, 410}
 class Website(Cloud):
     """Files by GET below a URL."""
 
+    _proxy: str | None = None
+
     async def _open(self) -> Any:
         import aiohttp
         from fsspec.asyn import get_loop
@@ -23,15 +26,17 @@ class Website(Cloud):
         settings = self.settings
         # A body that inflates is none of ours.
         headers = {"Accept-Encoding": "identity"}
-        if settings.user:
+        logs_in = bool(settings.user or settings.password)
+        if logs_in:
+            # Else aiohttp looks into ~/.netrc, and for proxies.
+            self._proxy = _proxy_of(settings.base)
             login = f"{settings.user}:{settings.password}".encode()
             headers["Authorization"] = f"Basic {base64.b64encode(login).decode()}"
         fs = HTTPFileSystem(
             loop=get_loop(),
             skip_instance_cache=True,
             client_kwargs={
-                # Proxies and ~/.netrc, as other tools read them.
-                "trust_env": not settings.user,
+                "trust_env": not logs_in,
                 "headers": headers,
                 "auto_decompress": False,
                 "timeout": aiohttp.ClientTimeout(
@@ -49,7 +54,7 @@ class Website(Cloud):
     def get(self, name: str, sink: Sink, limit: int, seconds: float) -> bool:
         async def work() -> bool:
             session = await self._fs.set_session()
-            async with session.get(self._url(name)) as response:
+            async with session.get(self._url(name), proxy=self._proxy) as response:
                 if response.status in _ABSENT:
                     return False
                 if response.status != 200:
@@ -74,3 +79,14 @@ class Website(Cloud):
         fs, self._fs = self._fs, None
         if fs is not None and fs._session is not None:
             self._wait(fs._session.close(), self.timeout)
+
+
+def _proxy_of(url: str) -> str | None:
+    """What the environment says of proxies, as other tools read it."""
+    from urllib.request import getproxies, proxy_bypass
+
+    parts = urlsplit(url)
+    if proxy_bypass(parts.hostname or ""):
+        return None
+    proxies = getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")

@@ -104,8 +104,13 @@ def _check(table: Mapping[str, Any], root: Path) -> None:
 
 def _parse(url: str, root: Path) -> tuple[Kind, str, str, Any]:
     scheme = url.partition("://")[0].lower() if "://" in url else ""
-    # A folder may be called what a URL may not.
-    parts = urlsplit(url if scheme else "")
+    try:
+        # A folder may be called what a URL may not.
+        parts = urlsplit(url if scheme else "")
+    except ValueError:
+        # What is wrong may be a part of the password: the message says nothing of it.
+        message = "the remote's URL is none: a character has to be written as %5B is for ["
+        raise ConfigError(message, f"remotes: {_SCHEMES}") from None
     try:
         host, port = parts.hostname or "", parts.port
     except ValueError:

@@ -42,6 +42,34 @@ def test_a_password_in_the_url_is_used_and_shown_nowhere(team: Team) -> None:
         assert "also-secret" not in text
 
 
+def test_who_logs_in_goes_through_the_proxy_too(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import base64
+
+    seen: list[tuple[str, str | None]] = []
+
+    def answer(asked: Asked) -> None:
+        seen.append((asked.path, asked.headers.get("Authorization")))
+        asked.head(404, 0)
+
+    with misbehaving(answer) as (url, _):
+        monkeypatch.setenv("http_proxy", url)
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        # A token that is all of the password has no user.
+        one = team.remote(f"http://:{PASSWORD}@registry.invalid/cache")
+        assert one.fetch(key("a"), team.theirs) is None
+        assert one.warnings == []
+        monkeypatch.setenv("no_proxy", "registry.invalid")
+        two = team.remote(f"http://:{PASSWORD}@registry.invalid/cache", timeout=2)
+        assert two.fetch(key("a"), team.theirs) is None
+        assert two.warnings
+    ((path, login),) = seen
+    assert path.startswith("http://registry.invalid/cache/records/")
+    assert login == "Basic " + base64.b64encode(f":{PASSWORD}".encode()).decode()
+
+
 def test_a_password_is_not_carried_to_where_a_server_points(team: Team) -> None:
     record = result(team.mine, "a")
     team.remote().push([record], team.mine)
