@@ -119,7 +119,7 @@ class Root:
 
 
 def all_roots(store: Store) -> Iterator[Root]:
-    """The roots of all runs; one that cannot be read is a root without keys."""
+    """The roots of all runs; an empty one is a root without keys, and no other file is one."""
     folder = _folder(store)
     for name in _names(folder):
         path = f"{folder}/{name}"
@@ -130,6 +130,8 @@ def all_roots(store: Store) -> Iterator[Root]:
         with contextlib.suppress(OSError):
             head, _, rest = read(path).partition(b"\n")
         value = _head(head)
+        if head and "run" not in value:
+            continue
         keys = frozenset(key for key in rest.decode("latin-1").split("\n") if is_digest(key))
         yield Root(
             path,

@@ -24,13 +24,18 @@ def test_what_bears_no_name_of_ours_is_not_touched(store: Store) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("years of work")
         os.utime(path, (0, 0))
+    files += [store.root / "roots" / name for name in ("ginseng", "r.json")]
+    for path in files[-2:]:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("years of work" if path.suffix == "" else '{"a": 1}')
     outside = store.root.parent / "outside"
     outside.mkdir()
     (outside / "kept").write_text("years of work")
     (store.root / "tmp" / "12-0123456789ab").symlink_to(outside)
     store.clean()
     collect(store)
-    assert [path.read_text() for path in files] == ["years of work"] * len(files)
+    assert [path.read_text() for path in files[:-1]] == ["years of work"] * (len(files) - 1)
+    assert files[-1].read_text() == '{"a": 1}'
     assert (outside / "kept").exists()
 
 
