@@ -13,6 +13,7 @@ from typing import Any
 from edgepipe.cli._common import Compiled, add_json, compile_pipeline, print_json
 from edgepipe.cli._parser import add_cache
 from edgepipe.errors import ConfigError
+from edgepipe.planner.fitting import fits
 from edgepipe.project import Project
 from edgepipe.remote import Remote, RemoteError
 from edgepipe.store import Record, Store
@@ -132,7 +133,7 @@ def _pull_pipeline(
             found = {}
             for name, decision in level.items():
                 record = decision.record or (decision.key and came.get(decision.key.digest))
-                if record is not None:
+                if record is not None and fits(record, decision.node):
                     found[name] = record
                     counts["there" if decision.record else "pulled"] += 1
             settled += len(level)

@@ -21,8 +21,9 @@ from edgepipe.remote.transport import (
     path_of,
     patience,
 )
-from edgepipe.remote.wire import TREE_LIMIT, OtherFormatError, decode_tree, is_digest
+from edgepipe.remote.wire import TREE_LIMIT, OtherFormatError, decode_tree
 from edgepipe.store import File, Record, Store, Tree
+from edgepipe.store.valid import is_digest
 
 Over = Callable[[str], None]
 

@@ -38,7 +38,6 @@ from edgepipe.store.model import (
     Output,
     Record,
     Tree,
-    is_digest,
     pack_tree,
     tree_digest,
     unpack_tree,
@@ -47,6 +46,7 @@ from edgepipe.store.objects import Objects
 from edgepipe.store.records import Records
 from edgepipe.store.session import TMP, Session
 from edgepipe.store.staging import Staging
+from edgepipe.store.valid import is_digest
 
 if TYPE_CHECKING:
     from edgepipe.store.roots import RunRoot
@@ -250,7 +250,11 @@ class Store:
         return all(self.has(output.tree) for output in record.outputs.values())
 
     def put_record(self, record: Record) -> None:
-        """Publish a record; its objects must be in the store already."""
+        """Publish a record; its objects must be in the store already.
+
+        Raises:
+            StoreError: the disk is full, or a name or number in it cannot be kept.
+        """
         with explained(self.root):
             self.records.put(record)
         self.objects.published = True
@@ -267,10 +271,12 @@ class Store:
         return digest
 
     def get_json(self, digest: str) -> Any:
-        """Plain data that is an object. Raises StoreError where it is missing or damaged."""
+        """Plain data that is an object. Raises StoreError where it is missing, damaged or no JSON."""
         self._place("objects", digest)
         try:
             return json.loads(self.objects.read(digest))
+        except (ValueError, RecursionError) as error:
+            raise StoreError(f"the object {digest[:12]} is no JSON") from error
         except StoreError:
             if self.base is None:
                 raise

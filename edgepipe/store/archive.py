@@ -19,7 +19,8 @@ from typing import IO, TYPE_CHECKING, NoReturn
 from edgepipe.errors import StoreError
 from edgepipe.store import files
 from edgepipe.store.files import explained
-from edgepipe.store.model import Record, is_digest, pack_record, unpack_record
+from edgepipe.store.model import Record, pack_record, unpack_record
+from edgepipe.store.valid import is_digest
 
 if TYPE_CHECKING:
     from edgepipe.store import Store

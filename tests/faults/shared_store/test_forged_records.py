@@ -27,6 +27,18 @@ def signed(team: Team, monkeypatch: pytest.MonkeyPatch) -> tuple[Record, Record]
     return records
 
 
+def forge_fields(team: Team, record: Record, **change: Any) -> None:
+    envelope = {"edgepipe": 1, "record": {**asdict(record), **change}, "hmac-sha256": None}
+    write(team.record_path(record), json.dumps(envelope).encode())
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 def refused(team: Team, record: Record, reason: str) -> None:
     one = team.remote()
     assert one.fetch(record.key, team.theirs) is None
@@ -132,24 +144,57 @@ def test_without_a_key_a_record_of_another_key_is_refused_too(team: Team) -> Non
 @pytest.mark.parametrize(
     "change",
     [
-        {"unknown": 1},
         {"seconds": "1"},
         {"seconds": 10**400},
+        {"seconds": -1},
+        {"cpu_seconds": 1e300},
+        {"created": 1e300},
+        {"created": -1.0},
         {"metrics": {"accuracy": True}},
+        {"metrics": {"accuracy": 10**400}},
+        {"metrics": {"two\nlines": 1}},
         {"metrics": [1]},
         {"peak_memory": -1},
+        {"peak_memory": 1 << 63},
         {"kind": "\x1b[2J"},
+        {"kind": "\u202eevil"},
+        {"kind": "x" * 1001},
         {"outputs": {"out": {"type": "Folder", "tree": key("x")}}},
+        {"outputs": {"\ud800": {"type": "Folder", "tree": key("x"), "size": 1}}},
         {"outputs": []},
         {"made_of": None},
+        {"made_of": {"inputs": []}},
+        {"made_of": {"requires": {"torch": 1}}},
+        {"made_of": {"params": {"\ud800": 1}}},
+        {"made_of": {"params": nested(200)}},
         {"manifests": {"code": "../../x"}},
     ],
+    ids=range(24),
 )
 def test_a_record_with_fields_that_cannot_be(team: Team, change: dict[str, Any]) -> None:
     record = result(team.mine, "a")
-    envelope = {"edgepipe": 1, "record": {**asdict(record), **change}, "hmac-sha256": None}
-    write(team.record_path(record), json.dumps(envelope).encode())
+    forge_fields(team, record, **change)
+    refused(team, record, f"its field '{next(iter(change))}' cannot be right")
+
+
+def test_a_record_with_another_field(team: Team) -> None:
+    record = result(team.mine, "a")
+    forge_fields(team, record, unknown=1)
     refused(team, record, "its fields are not those of a record")
+
+
+@pytest.mark.parametrize("depth", [500, 980, 5000])
+def test_what_a_record_was_made_of_is_nested_too_deep(team: Team, depth: int) -> None:
+    record = result(team.mine, "a")
+    whole = json.dumps({"edgepipe": 1, "record": asdict(record), "hmac-sha256": None})
+    deep = "[" * depth + "]" * depth
+    write(
+        team.record_path(record), whole.replace('"params": {', f'"params": {{"x": {deep},').encode()
+    )
+    one = team.remote()
+    assert one.fetch(record.key, team.theirs) is None
+    assert "a record on the remote was refused: it" in one.warnings[0]
+    team.nothing_came()
 
 
 @pytest.mark.parametrize(
