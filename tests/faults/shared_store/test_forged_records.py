@@ -7,12 +7,12 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-from remotes import TEAM_KEY, key, result
+from remotes import TEAM_KEY, key, result, web_server
 from teams import Team, forge, write
 
 from edgepipe.digest import canonical
 from edgepipe.signing import Signer
-from edgepipe.store import Record
+from edgepipe.store import Record, Store
 
 
 @pytest.fixture
@@ -229,3 +229,37 @@ def test_a_record_without_end_is_not_read(team: Team) -> None:
     one = team.remote()
     assert one.fetch(record.key, team.theirs) is None
     assert "it has more than 4194304 bytes" in one.warnings[0]
+
+
+BROKEN = {
+    "empty": b"",
+    "cut off": b'{"edgepipe":1,"hmac-sha256":null,"rec',
+    "zeros": bytes(300),
+    "a page": b"<html>",
+}
+
+
+@pytest.mark.parametrize("protocol", ["folder", "http"])
+@pytest.mark.parametrize("body", BROKEN.values(), ids=BROKEN)
+def test_broken_records_do_not_keep_the_others_away(team: Team, body: bytes, protocol: str) -> None:
+    records = [result(team.mine, f"r{number}") for number in range(20)]
+    team.remote().push(records, team.mine)
+    broken = sorted(record.key for record in records)[:5]
+    for record in records:
+        if record.key in broken:
+            write(team.record_path(record), body)
+    with web_server(team.shared) as url:
+        one = team.remote(url) if protocol == "http" else team.remote()
+        # The broken ones first, each by itself: nothing good was seen yet.
+        for key_ in broken:
+            assert one.fetch(key_, team.theirs) is None
+        found = one.fetch_many([record.key for record in records], team.theirs)
+    assert len(found) == 15
+    (warning,) = one.warnings
+    assert warning.startswith("a record on the remote was refused: it is no record (key ")
+    assert warning.endswith("more like it)")
+    outcomes = team.remote().push(records, team.mine)
+    assert {key for key, outcome in outcomes.items() if outcome == "uploaded"} == set(broken)
+    assert "failed" not in outcomes.values()
+    third = Store(team.root / "third")
+    assert len(team.remote().fetch_many([r.key for r in records], third)) == 20
