@@ -121,7 +121,9 @@ def take_in(store: Store, source: Path) -> Moved:
             try:
                 with tarfile.open(fileobj=file, mode="r|") as tar:
                     staged, records = _read(tar, source, staging, os.fstat(file.fileno()).st_size)
-            except (tarfile.TarError, EOFError) as error:
+            except RecursionError:
+                _refuse(source, "its headers are nested too deep")
+            except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
                 _refuse(source, f"it is no whole tar ({str(error) or 'cut off'})")
         with store.using():
             # From a good record's object no byte is taken on trust: adopt hashes each.
@@ -180,7 +182,7 @@ def _index(source: Path, body: bytes) -> dict[str, int]:
     try:
         value = json.loads(body)
         version, members = value["version"], value["members"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         _refuse(source, f"{INDEX} in it cannot be read")
     if version != _VERSION:
         _refuse(source, f"another version of edgepipe wrote it (format {version!r})")
