@@ -14,7 +14,13 @@ from edgepipe.digest import hasher
 from edgepipe.remote.asking import Threads
 from edgepipe.remote.link import Link
 from edgepipe.remote.transport import LocalError, RejectedError, UnavailableError, Upload, path_of
-from edgepipe.remote.wire import RECORD_LIMIT, OtherFormatError, decode_tree, encode_record
+from edgepipe.remote.wire import (
+    RECORD_LIMIT,
+    TREE_LIMIT,
+    OtherFormatError,
+    decode_tree,
+    encode_record,
+)
 from edgepipe.store import Record, Store
 
 _AT_ONCE = 8
@@ -137,6 +143,10 @@ class Pusher:
                 self._not_sent(f"the cache does not hold it whole: {error}")
                 outcomes[record.key] = "failed"
                 continue
+            except ValueError as error:
+                self._not_sent(str(error))
+                outcomes[record.key] = "failed"
+                continue
             todo.append((record, held is not None))
         distinct = dict.fromkeys(pair for pairs in objects.values() for pair in pairs)
         sent = {
@@ -222,9 +232,12 @@ def _objects(record: Record, store: Store) -> Iterator[tuple[str, str]]:
     Raises:
         OSError: a tree is not there.
         RejectedError: a tree is damaged.
+        ValueError: a tree is larger than anybody would fetch.
     """
     for output in record.outputs.values():
         body = _place(output.tree, store).read_bytes()
+        if len(body) > TREE_LIMIT:
+            raise ValueError(f"the list of its files has more than {TREE_LIMIT} bytes")
         for file in decode_tree(body, output.tree).files:
             yield file.digest, "file"
         yield output.tree, "tree"
