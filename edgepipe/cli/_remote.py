@@ -69,7 +69,7 @@ def push(options: argparse.Namespace) -> int:
     with _remote(project, options) as remote:
         if not remote.writable:
             remote.push([], store)
-        counts = {"uploaded": 0, "there": 0, "failed": 0}
+        counts = {"uploaded": 0, "there": 0, "failed": 0, "unsigned": 0}
         todo = list(records.values())
         with _Progress("pushed", len(todo), remote, options) as progress:
             for some in _chunks(todo):
@@ -79,10 +79,13 @@ def push(options: argparse.Namespace) -> int:
     said = f"{counts['uploaded']} uploaded, {counts['there']} there already"
     if lost:
         said += f", {lost} not whole in the cache"
+    if counts["unsigned"]:
+        said += f", {counts['unsigned']} left out that came unsigned"
     if counts["failed"]:
         said += f", {counts['failed']} failed"
     _finish(remote, {**counts, "lost": lost}, said, options)
-    return 1 if counts["failed"] or (lost and keys) else 0
+    left_out = lost or counts["unsigned"]
+    return 1 if counts["failed"] or (left_out and keys) else 0
 
 
 def pull(options: argparse.Namespace) -> int:

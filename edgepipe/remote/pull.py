@@ -153,7 +153,7 @@ class _Fetch:
             for digest in digests:
                 if (path := self.staging / digest).exists():
                     self.store.adopt(path, digest)
-            self.store.put_record(record)
+            self.store.put_record(record, "" if self.link.signer else self.link.shown)
         self.link.traffic.add(records_down=1)
         return self.store.record(record.key)
 

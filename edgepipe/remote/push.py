@@ -28,7 +28,8 @@ _BATCH = 64
 _HUSH_SECONDS = 60.0
 """How long a measurement waits for uploads to end that go on already."""
 
-Outcome = Literal["uploaded", "there", "failed"]
+Outcome = Literal["uploaded", "there", "failed", "unsigned"]
+"""``unsigned``: it came from elsewhere without a signature, and is not signed here."""
 
 
 class Pusher:
@@ -137,6 +138,9 @@ class Pusher:
                 # Where a key was made twice and differently, the first that was published stays.
                 outcomes[record.key] = "there"
                 continue
+            if held is None and self._is_foreign(record, store):
+                outcomes[record.key] = "unsigned"
+                continue
             try:
                 objects[record.key] = list(_objects(record, store))
             except (OSError, RejectedError) as error:
@@ -221,6 +225,17 @@ class Pusher:
         self.link.bad_records.discard(record.key)
         self.link.traffic.add(records_up=1)
         return "uploaded"
+
+    def _is_foreign(self, record: Record, store: Store) -> bool:
+        """Whether signing a result would vouch for what nobody here made or verified."""
+        if self.link.signer is None or not (origin := store.origin(record.key)):
+            return False
+        text = (
+            f"a result came unsigned from {origin} and was not uploaded:"
+            f" run it anew with --fresh to sign it (key {record.key[:12]})"
+        )
+        self.link.complaints.say(f"unsigned: {origin}", text)
+        return True
 
     def _not_sent(self, reason: str) -> None:
         self.link.complaints.say("not sent", f"a result was not uploaded: {reason}")

@@ -249,15 +249,28 @@ class Store:
             return self.base is not None and self.base.holds(record)
         return all(self.has(output.tree) for output in record.outputs.values())
 
-    def put_record(self, record: Record) -> None:
+    def put_record(self, record: Record, origin: str = "") -> None:
         """Publish a record; its objects must be in the store already.
+
+        Args:
+            record: the record.
+            origin: where it came from, if nothing but that place vouches for it; see `origin`.
 
         Raises:
             StoreError: the disk is full, or a name or number in it cannot be kept.
         """
         with explained(self.root):
-            self.records.put(record)
+            self.records.put(record, origin)
         self.objects.published = True
+
+    def origin(self, key: str) -> str:
+        """Where a record came from that was neither made here nor bore a signature that was
+        verified here; else empty. It must not be signed here.
+        """
+        with explained(self.root):
+            if self.base is not None and not self.has_record(key):
+                return self.base.origin(key)
+            return self.records.origin(key)
 
     def has_record(self, key: str) -> bool:
         """Whether a file is there for a key's record; it is not read."""

@@ -135,7 +135,7 @@ def take_in(store: Store, source: Path) -> Moved:
                     _refuse(source, f"an object of the record {record.key[:12]} is missing in it")
             new = [record for record in records if store.record(record.key) is None]
             for record in new:
-                store.put_record(record)
+                store.put_record(record, f"the archive {source.name}")
         store.sync()
         return Moved(len(records), len(staged), size, len(new))
     finally:

@@ -118,14 +118,26 @@ def plain(record: Record) -> dict[str, Any]:
     return body
 
 
-def pack_record(record: Record) -> bytes:
+def pack_record(record: Record, origin: str = "") -> bytes:
     """A record's bytes: a line with the format's version and the rest's digest, then JSON.
+
+    Args:
+        record: the record.
+        origin: where it came from, if nothing but its place vouches for it; it ends the line.
 
     Raises:
         ValueError: nobody could read it as a record.
     """
     body = json.dumps(plain(record), separators=(",", ":")).encode()
-    return b"%s %s\n%s" % (_VERSION, _record_digest(_VERSION, body), body)
+    words = origin.encode("utf-8", "backslashreplace").split()
+    head = b" ".join([_VERSION, _record_digest(_VERSION, body), *words])
+    return b"%s\n%s" % (head, body)
+
+
+def origin_of(data: bytes) -> str:
+    """The ``origin`` that `pack_record` was given."""
+    words = data.partition(b"\n")[0].split(b" ", 2)
+    return words[2].decode("utf-8", "replace") if len(words) > 2 else ""
 
 
 def unpack_record(data: bytes) -> Record | None:
@@ -135,7 +147,7 @@ def unpack_record(data: bytes) -> Record | None:
         ValueError: the bytes are not what was written, or no record.
     """
     head, _, body = data.partition(b"\n")
-    version, _, digest = head.partition(b" ")
+    version, digest, *_ = [*head.split(b" ", 2), b""]
     if _record_digest(version, body) != digest:
         if data[:1] == b"{" and data[-1:] == b"}":
             return None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from edgepipe.errors import StoreError
 from edgepipe.store import files
-from edgepipe.store.model import Damage, Record, pack_record, unpack_record
+from edgepipe.store.model import Damage, Record, origin_of, pack_record, unpack_record
 from edgepipe.store.session import Session
 
 _USED_SECONDS = 3600
@@ -70,15 +70,23 @@ class Records:
         """The keys of all records, in order."""
         return (key for key, _ in files.shards(self.table))
 
-    def put(self, record: Record) -> None:
-        """Write a record, by one rename. Raises OSError, and StoreError where it cannot be one."""
+    def put(self, record: Record, origin: str = "") -> None:
+        """Write a record, by one rename.
+
+        Args:
+            record: the record.
+            origin: where it came from, if nothing but its place vouches for it.
+
+        Raises:
+            OSError: the disk is full.
+            StoreError: a name or number in it cannot be kept.
+        """
         try:
-            body = pack_record(record)
+            body = pack_record(record, origin)
         except ValueError as error:
             message = f"the result of {record.kind!a} cannot be kept: {error}"
-            raise StoreError(
-                message, "names are one short line of text, and numbers are finite"
-            ) from error
+            hint = "names are one short line of text, and numbers are finite"
+            raise StoreError(message, hint) from error
         path = self._session.path()
         files.write_new(path, body)
         try:
@@ -88,6 +96,13 @@ class Records:
             raise
         with contextlib.suppress(OSError):
             os.unlink(self.place_away(record.key))
+
+    def origin(self, key: str) -> str:
+        """Where a record came from that nothing else vouches for; else empty. Raises OSError."""
+        try:
+            return origin_of(files.read(self.path(key)))
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
 
     def put_away(self, key: str) -> bool:
         """Take a record, whose result is damaged, out of use; whether it was there. Raises OSError."""
