@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from edgepipe.errors import StageError
+from edgepipe.plaindata import DEEPEST, is_name, is_plain
 
 
 class Artifact(ABC):
@@ -81,28 +83,48 @@ class Metrics(Artifact):
     def load(cls, path: Path) -> dict[str, Any]:
         try:
             value = json.loads((path / "metrics.json").read_bytes())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise StageError(f"Metrics: metrics.json is not JSON: {error}") from error
+        return cls.checked(value)
+
+    @classmethod
+    def checked(cls, value: Any) -> dict[str, Any]:
+        """What metrics.json holds, if it can be metrics. Raises StageError."""
         if not isinstance(value, dict):
             raise StageError("Metrics: metrics.json does not hold an object")
+        if not is_plain(value, finite=False):
+            raise StageError(
+                "Metrics: metrics.json holds text that is no Unicode, or is nested too deep",
+                f"write valid text, and at most {DEEPEST} levels",
+            )
+        for name, number in _numbers(value).items():
+            if not is_name(name):
+                raise StageError(
+                    f"the metric {name!a:.80} has no name that can be shown",
+                    "a name is a short line of text without control characters",
+                )
+            if not _is_finite(number):
+                raise StageError(
+                    f"metric '{name}' is {str(number)[:20]}",
+                    "a number that is not finite is never cached: look for the step that made it"
+                    " (a learning rate that is too high, an empty split)",
+                )
         return value
 
     @classmethod
     def check(cls, path: Path) -> None:
         super().check(path)
-        for name, value in cls.numbers(path).items():
-            if not _is_finite(value):
-                raise StageError(
-                    f"metric '{name}' is {str(value)[:20]}",
-                    "a number that is not finite is never cached: look for the step that made it"
-                    " (a learning rate that is too high, an empty split)",
-                )
+        cls.load(path)
 
     @classmethod
     def numbers(cls, path: Path) -> dict[str, float]:
         """The numbers at the top level, by name."""
-        return {
-            name: value
-            for name, value in cls.load(path).items()
-            if isinstance(value, int | float) and not isinstance(value, bool)
-        }
+        return _numbers(cls.load(path))
+
+
+def _numbers(value: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        name: number
+        for name, number in value.items()
+        if isinstance(number, int | float) and not isinstance(number, bool)
+    }

@@ -47,7 +47,7 @@ LAYERS = [
     {"context"},
     {"yamltree", "tomlplaces", "units", "parameters", "locations", "artifact"},
     {"plainmodel", "usercode", "watch"},
-    {"digest", "errors", "masking", "holding", "noop", "replacing", "signing"},
+    {"digest", "errors", "masking", "holding", "noop", "replacing", "signing"} | {"plaindata"},
 ]
 """From the top down: a module imports of its own layer or of lower ones."""
 

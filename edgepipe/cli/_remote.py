@@ -13,6 +13,7 @@ from typing import Any
 from edgepipe.cli._common import Compiled, add_json, compile_pipeline, print_json
 from edgepipe.cli._parser import add_cache
 from edgepipe.errors import ConfigError
+from edgepipe.planner.fitting import fits
 from edgepipe.project import Project
 from edgepipe.remote import Remote, RemoteError
 from edgepipe.store import Record, Store
@@ -68,7 +69,7 @@ def push(options: argparse.Namespace) -> int:
     with _remote(project, options) as remote:
         if not remote.writable:
             remote.push([], store)
-        counts = {"uploaded": 0, "there": 0, "failed": 0}
+        counts = {"uploaded": 0, "there": 0, "failed": 0, "unsigned": 0}
         todo = list(records.values())
         with _Progress("pushed", len(todo), remote, options) as progress:
             for some in _chunks(todo):
@@ -78,10 +79,13 @@ def push(options: argparse.Namespace) -> int:
     said = f"{counts['uploaded']} uploaded, {counts['there']} there already"
     if lost:
         said += f", {lost} not whole in the cache"
+    if counts["unsigned"]:
+        said += f", {counts['unsigned']} left out that came unsigned"
     if counts["failed"]:
         said += f", {counts['failed']} failed"
     _finish(remote, {**counts, "lost": lost}, said, options)
-    return 1 if counts["failed"] or (lost and keys) else 0
+    left_out = lost or counts["unsigned"]
+    return 1 if counts["failed"] or (left_out and keys) else 0
 
 
 def pull(options: argparse.Namespace) -> int:
@@ -132,7 +136,7 @@ def _pull_pipeline(
             found = {}
             for name, decision in level.items():
                 record = decision.record or (decision.key and came.get(decision.key.digest))
-                if record is not None:
+                if record is not None and fits(record, decision.node):
                     found[name] = record
                     counts["there" if decision.record else "pulled"] += 1
             settled += len(level)

@@ -28,6 +28,7 @@ from edgepipe.key import (
 )
 from edgepipe.kinds import packages
 from edgepipe.planner import manifests
+from edgepipe.planner.fitting import find, fits
 from edgepipe.planner.lastkeys import LastKeys
 from edgepipe.planner.reasons import Reasons
 from edgepipe.project import Project
@@ -214,7 +215,7 @@ class Planner:
         key = record = None
         if not unknown:
             key = key_of(node, resolved, code.digest, inputs, self.world, code.foreign)
-            record = None if fresh else self.store.record(key.digest)
+            record = None if fresh else find(self.store, node, key.digest)
         if key is not None and record is not None:
             is_last = self.last.get(node.name) in {key.digest, None}
             previous = record if is_last else self._reasons.previous(node.name, self.store)
@@ -262,7 +263,8 @@ class Planner:
                 missing = [d for d in found if d.key and not d.record]
                 there = ask(d.key.digest for d in missing if d.key) if missing else {}
                 for decision in missing:
-                    if decision.key and (record := there.get(decision.key.digest)):
+                    record = there.get(decision.key.digest) if decision.key else None
+                    if record is not None and fits(record, decision.node):
                         new = replace(decision, record=record, reason="", remote=True)
                         decisions[decision.node.name] = new
         return [decisions[name] for name in self.graph.nodes]

@@ -11,6 +11,7 @@ from typing import Any
 
 from edgepipe.digest import canonical
 from edgepipe.errors import StoreError
+from edgepipe.plaindata import is_plain
 from edgepipe.store import Store
 
 
@@ -32,11 +33,11 @@ def publish(store: Store, manifests: Mapping[str, bytes]) -> dict[str, str]:
 
 
 def read(store: Store, digest: str | None) -> Mapping[str, Any] | None:
-    """A manifest; None where it is not there, or not what its digest says."""
+    """A manifest; None where it is not there, or cannot be one."""
     if digest is None:
         return None
     try:
         value = store.get_json(digest)
-    except (StoreError, ValueError):
+    except StoreError:
         return None
-    return value if isinstance(value, dict) else None
+    return value if isinstance(value, dict) and is_plain(value) else None

@@ -21,10 +21,10 @@ class Reasons:
         self._last = last
         self._manifests: dict[str, explain.Manifest] = {}
         self._damaged: set[str] = set()
-        """Nodes whose last result a repair of the cache put away."""
+        """Nodes whose last result was put away."""
 
     def previous(self, name: str, store: Store) -> Record | None:
-        """The record of a node's last run, if it is still there, or was put away by a repair."""
+        """The record of a node's last run, if it is still there, or was put away."""
         key = self._last.get(name)
         if key is None:
             return None
@@ -80,7 +80,7 @@ class Reasons:
             more = f"; {len(texts) - explain.MOST} more" if len(texts) > explain.MOST else ""
             return "; ".join(texts[: explain.MOST]) + more
         if node.name in self._damaged:
-            return "it ran, and its result was damaged: cache verify removed it"
+            return "it ran, and its result was damaged: it was put away"
         if previous is not None and digest_value("key", previous.made_of) != previous.key:
             return "what its code may read changed while it ran last"
         if previous is not None:

@@ -18,8 +18,8 @@ from edgepipe.remote.pull import Puller
 from edgepipe.remote.push import Outcome, Pusher
 from edgepipe.remote.settings import Settings, read
 from edgepipe.remote.transport import UnavailableError
-from edgepipe.remote.wire import is_digest
 from edgepipe.store import Record, Store
+from edgepipe.store.valid import is_digest
 
 __all__ = ["Outcome", "Remote", "RemoteError", "Traffic"]
 
@@ -135,6 +135,12 @@ class Remote:
             )
             self._link.complaints.say("flush", text)
         return left
+
+    def distrust(self, key: str) -> None:
+        """What it has under a key is of no use, though nothing is wrong with it by itself: the
+        next upload replaces it.
+        """
+        self._link.bad_records.add(key)
 
     def hush(self) -> bool:
         """Let no upload begin until `resume`; whether none goes on, or one does for too long."""

@@ -23,6 +23,8 @@ from edgepipe.store import Record
 from edgepipe.units import show
 
 T = TypeVar("T")
+_NOBODYS = "0" * 64
+"""A key that no node has."""
 Ask = Callable[[Callable[[Transport], "Record | None"]], "Record | None"]
 
 
@@ -122,6 +124,9 @@ class Link:
         self.reads.on_open = self._given_up
         self.writes = Breaker(settings.timeout)
         self.writes.on_open = self._given_up_writing
+        self._is_remote = False
+        """Whether it has proved to be one, and not a page that is given for everything."""
+        self._probing = threading.Lock()
         self._transport: Transport | None = None
         self._lock = threading.Lock()
 
@@ -155,20 +160,41 @@ class Link:
             return decode_record(bytes(data), key, self.signer)
 
         try:
-            return ask(request)
+            record = ask(request)
+            self._is_remote = self._is_remote or record is not None
+            return record
         except RejectedError as error:
             self.bad_records.add(key)
-            if isinstance(error, NotARecordError):
-                # Not one record but, say, a login page in place of all of them.
-                self.reads.failed(0, "what it gives is no record")
             kind = "untrusted" if isinstance(error, UntrustedError) else "record"
             text = f"a record on the remote was refused: {error} (key {key[:12]}, {self.shown})"
             self.complaints.say(f"{kind}: {error}", text)
+            if isinstance(error, NotARecordError) and not self._distinguishes():
+                self.reads.open("what it gives is no record")
             return None
         except OtherFormatError:
             text = f"the remote {self.shown} has results of another version of edgepipe"
             self.complaints.say("format", text)
             raise
+
+    def _distinguishes(self) -> bool:
+        """Whether the remote gives nothing for what nobody has put there.
+
+        Then it is one, and a record that is none was damaged; a login page, say, is given for
+        everything.
+        """
+        with self._probing:
+            if not self._is_remote and not self.reads.reason:
+                name, seconds = path_of("records", _NOBODYS), self.settings.timeout
+                try:
+                    self._is_remote = not self.read(
+                        lambda transport: transport.get(name, len, RECORD_LIMIT, seconds)
+                    )
+                except RejectedError:
+                    return False
+                except UnavailableError:
+                    # It was counted, and is no answer.
+                    return True
+            return self._is_remote
 
     @property
     def shown(self) -> str:

@@ -21,8 +21,9 @@ from edgepipe.remote.transport import (
     path_of,
     patience,
 )
-from edgepipe.remote.wire import TREE_LIMIT, OtherFormatError, decode_tree, is_digest
+from edgepipe.remote.wire import TREE_LIMIT, OtherFormatError, decode_tree
 from edgepipe.store import File, Record, Store, Tree
+from edgepipe.store.valid import is_digest
 
 Over = Callable[[str], None]
 
@@ -152,7 +153,7 @@ class _Fetch:
             for digest in digests:
                 if (path := self.staging / digest).exists():
                     self.store.adopt(path, digest)
-            self.store.put_record(record)
+            self.store.put_record(record, "" if self.link.signer else self.link.shown)
         self.link.traffic.add(records_down=1)
         return self.store.record(record.key)
 

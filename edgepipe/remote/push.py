@@ -14,7 +14,13 @@ from edgepipe.digest import hasher
 from edgepipe.remote.asking import Threads
 from edgepipe.remote.link import Link
 from edgepipe.remote.transport import LocalError, RejectedError, UnavailableError, Upload, path_of
-from edgepipe.remote.wire import RECORD_LIMIT, OtherFormatError, decode_tree, encode_record
+from edgepipe.remote.wire import (
+    RECORD_LIMIT,
+    TREE_LIMIT,
+    OtherFormatError,
+    decode_tree,
+    encode_record,
+)
 from edgepipe.store import Record, Store
 
 _AT_ONCE = 8
@@ -22,7 +28,8 @@ _BATCH = 64
 _HUSH_SECONDS = 60.0
 """How long a measurement waits for uploads to end that go on already."""
 
-Outcome = Literal["uploaded", "there", "failed"]
+Outcome = Literal["uploaded", "there", "failed", "unsigned"]
+"""``unsigned``: it came from elsewhere without a signature, and is not signed here."""
 
 
 class Pusher:
@@ -135,10 +142,17 @@ class Pusher:
                 # Where a key was made twice and differently, the first that was published stays.
                 outcomes[record.key] = "there"
                 continue
+            if held is None and self._is_foreign(record, store):
+                outcomes[record.key] = "unsigned"
+                continue
             try:
                 objects[record.key] = list(_objects(record, store))
             except (OSError, RejectedError) as error:
                 self._not_sent(f"the cache does not hold it whole: {error}")
+                outcomes[record.key] = "failed"
+                continue
+            except ValueError as error:
+                self._not_sent(str(error))
                 outcomes[record.key] = "failed"
                 continue
             todo.append((record, held is not None))
@@ -216,6 +230,17 @@ class Pusher:
         self.link.traffic.add(records_up=1)
         return "uploaded"
 
+    def _is_foreign(self, record: Record, store: Store) -> bool:
+        """Whether signing a result would vouch for what nobody here made or verified."""
+        if self.link.signer is None or not (origin := store.origin(record.key)):
+            return False
+        text = (
+            f"a result came unsigned from {origin} and was not uploaded:"
+            f" run it anew with --fresh to sign it (key {record.key[:12]})"
+        )
+        self.link.complaints.say(f"unsigned: {origin}", text)
+        return True
+
     def _not_sent(self, reason: str) -> None:
         self.link.complaints.say("not sent", f"a result was not uploaded: {reason}")
 
@@ -226,9 +251,12 @@ def _objects(record: Record, store: Store) -> Iterator[tuple[str, str]]:
     Raises:
         OSError: a tree is not there.
         RejectedError: a tree is damaged.
+        ValueError: a tree is larger than anybody would fetch.
     """
     for output in record.outputs.values():
         body = _place(output.tree, store).read_bytes()
+        if len(body) > TREE_LIMIT:
+            raise ValueError(f"the list of its files has more than {TREE_LIMIT} bytes")
         for file in decode_tree(body, output.tree).files:
             yield file.digest, "file"
         yield output.tree, "tree"

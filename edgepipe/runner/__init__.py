@@ -252,7 +252,7 @@ class Runner:
     def _start_locked(self, decision: Decision, key: str, lock: Lock, *, fresh: bool) -> None:
         """Another run may have made it between the look-up and the lock."""
         try:
-            record = None if fresh else self.cache.record(key)
+            record = None if fresh else self.cache.record(decision.node, key)
             if record is None and self.running.fits(decision.node):
                 self.running.start(decision, self._inputs(decision.node), lock)
                 self.twins[key] = []

@@ -6,9 +6,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from edgepipe.errors import Problem, StoreError
+from edgepipe.errors import Problem
 from edgepipe.graph import GraphNode
 from edgepipe.planner import Decision, manifests
+from edgepipe.planner.fitting import metrics_of
 from edgepipe.results import NodeResult, OutputResult
 from edgepipe.stage import Artifact, Metrics
 from edgepipe.store import Output, Record, Store, Tree
@@ -131,11 +132,3 @@ def _details(store: Store, node: GraphNode, record: Record) -> dict[str, object]
             if deep:
                 details[port] = deep
     return details
-
-
-def metrics_of(store: Store, tree: str) -> dict[str, object]:
-    """What a Metrics artifact in the store holds. Raises StoreError where it is missing or damaged."""
-    found = [file.digest for file in store.tree(tree).files if file.path == Metrics.payload]
-    if not found:
-        raise StoreError(f"the object {tree[:12]} holds no metrics")
-    return dict(store.get_json(found[0]))

@@ -14,6 +14,7 @@ from edgepipe.digest import digest_value
 from edgepipe.graph import GraphNode
 from edgepipe.key import Key
 from edgepipe.planner import Decision, Planner
+from edgepipe.planner.fitting import find
 from edgepipe.runner.publishing import publish
 from edgepipe.store import Damage, Record, Store
 from edgepipe.store.collect import evict
@@ -167,13 +168,15 @@ class RunStore:
 
     def _fetched(self, decision: Decision) -> Decision:
         assert decision.key is not None
-        record = self.record(decision.key.digest)
+        record = self.record(decision.node, decision.key.digest)
+        if record is None and self.remote and self.store.records.is_away(decision.key.digest):
+            self.remote.distrust(decision.key.digest)
         return decision if record is None else replace(decision, record=record, reason="")
 
-    def record(self, key: str) -> Record | None:
-        """The record of a key, which the run then holds."""
+    def record(self, node: GraphNode, key: str) -> Record | None:
+        """The record of a node's key, which the run then holds."""
         with self.store.using():
-            record = self.store.record(key)
+            record = find(self.store, node, key)
             if record is not None:
                 self._hold(record)
         return record

@@ -38,7 +38,6 @@ from edgepipe.store.model import (
     Output,
     Record,
     Tree,
-    is_digest,
     pack_tree,
     tree_digest,
     unpack_tree,
@@ -48,6 +47,7 @@ from edgepipe.store.place import check_place
 from edgepipe.store.records import Records
 from edgepipe.store.session import TMP, Session
 from edgepipe.store.staging import Staging
+from edgepipe.store.valid import is_digest
 
 if TYPE_CHECKING:
     from edgepipe.store.roots import RunRoot
@@ -247,11 +247,28 @@ class Store:
             return self.base is not None and self.base.holds(record)
         return all(self.has(output.tree) for output in record.outputs.values())
 
-    def put_record(self, record: Record) -> None:
-        """Publish a record; its objects must be in the store already."""
+    def put_record(self, record: Record, origin: str = "") -> None:
+        """Publish a record; its objects must be in the store already.
+
+        Args:
+            record: the record.
+            origin: where it came from, if nothing but that place vouches for it; see `origin`.
+
+        Raises:
+            StoreError: the disk is full, or a name or number in it cannot be kept.
+        """
         with explained(self.root):
-            self.records.put(record)
+            self.records.put(record, origin)
         self.objects.published = True
+
+    def origin(self, key: str) -> str:
+        """Where a record came from that was neither made here nor bore a signature that was
+        verified here; else empty. It must not be signed here.
+        """
+        with explained(self.root):
+            if self.base is not None and not self.has_record(key):
+                return self.base.origin(key)
+            return self.records.origin(key)
 
     def has_record(self, key: str) -> bool:
         """Whether a file is there for a key's record; it is not read."""
@@ -265,10 +282,12 @@ class Store:
         return digest
 
     def get_json(self, digest: str) -> Any:
-        """Plain data that is an object. Raises StoreError where it is missing or damaged."""
+        """Plain data that is an object. Raises StoreError where it is missing, damaged or no JSON."""
         self._place("objects", digest)
         try:
             return json.loads(self.objects.read(digest))
+        except (ValueError, RecursionError) as error:
+            raise StoreError(f"the object {digest[:12]} is no JSON") from error
         except StoreError:
             if self.base is None:
                 raise

@@ -19,7 +19,8 @@ from typing import IO, TYPE_CHECKING, NoReturn
 from edgepipe.errors import StoreError
 from edgepipe.store import files
 from edgepipe.store.files import explained
-from edgepipe.store.model import Record, is_digest, pack_record, unpack_record
+from edgepipe.store.model import Record, pack_record, unpack_record
+from edgepipe.store.valid import is_digest
 
 if TYPE_CHECKING:
     from edgepipe.store import Store
@@ -120,7 +121,9 @@ def take_in(store: Store, source: Path) -> Moved:
             try:
                 with tarfile.open(fileobj=file, mode="r|") as tar:
                     staged, records = _read(tar, source, staging, os.fstat(file.fileno()).st_size)
-            except (tarfile.TarError, EOFError) as error:
+            except RecursionError:
+                _refuse(source, "its headers are nested too deep")
+            except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
                 _refuse(source, f"it is no whole tar ({str(error) or 'cut off'})")
         with store.using():
             # From a good record's object no byte is taken on trust: adopt hashes each.
@@ -132,7 +135,7 @@ def take_in(store: Store, source: Path) -> Moved:
                     _refuse(source, f"an object of the record {record.key[:12]} is missing in it")
             new = [record for record in records if store.record(record.key) is None]
             for record in new:
-                store.put_record(record)
+                store.put_record(record, f"the archive {source.name}")
         store.sync()
         return Moved(len(records), len(staged), size, len(new))
     finally:
@@ -179,7 +182,7 @@ def _index(source: Path, body: bytes) -> dict[str, int]:
     try:
         value = json.loads(body)
         version, members = value["version"], value["members"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         _refuse(source, f"{INDEX} in it cannot be read")
     if version != _VERSION:
         _refuse(source, f"another version of edgepipe wrote it (format {version!r})")

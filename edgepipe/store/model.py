@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from edgepipe.digest import digest_bytes
+from edgepipe.store.valid import check_files, check_record
 
 _VERSION = b"2"
-_digest_form = re.compile("[0-9a-f]{64}").fullmatch
-
-
-def is_digest(value: object) -> bool:
-    """Whether a value has the form of a digest or key: 64 hexadecimal digits."""
-    return isinstance(value, str) and _digest_form(value) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +89,11 @@ def pack_tree(files: Iterable[File]) -> bytes:
 def unpack_tree(body: bytes) -> tuple[File, ...]:
     """The inverse of `pack_tree`. Raises ValueError where the bytes are no tree."""
     try:
-        files = tuple(File(**item) for item in json.loads(body.decode("utf-8", "surrogatepass")))
-    except TypeError as error:
-        raise ValueError(str(error)) from None
-    for file in files:
-        if not (is_digest(file.digest) and isinstance(file.path, str) and _size(file.size)):
-            raise ValueError("a file of the tree has no path, digest or size")
-    return files
+        value = json.loads(body.decode("utf-8", "surrogatepass"))
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    check_files(value)
+    return tuple(File(**item) for item in value)
 
 
 def tree_digest(body: bytes) -> str:
@@ -109,27 +101,53 @@ def tree_digest(body: bytes) -> str:
     return digest_bytes("tree", body)
 
 
-def pack_record(record: Record) -> bytes:
-    """A record's bytes: a line with the format's version and the rest's digest, then JSON."""
-    value = {
-        **record.__dict__,
-        "outputs": {
-            port: {"type": o.type, "tree": o.tree, "size": o.size}
-            for port, o in record.outputs.items()
-        },
+def record_from(body: Any) -> Record:
+    """A record from plain data, as `plain` gives it. Raises ValueError where they are none."""
+    check_record(body)
+    outputs = {port: Output(**item) for port, item in body["outputs"].items()}
+    return Record(**{**body, "outputs": outputs})
+
+
+def plain(record: Record) -> dict[str, Any]:
+    """A record as plain data. Raises ValueError where nobody could read it as a record."""
+    outputs = {
+        port: {"type": o.type, "tree": o.tree, "size": o.size} for port, o in record.outputs.items()
     }
-    body = json.dumps(value, separators=(",", ":")).encode()
-    return b"%s %s\n%s" % (_VERSION, _record_digest(_VERSION, body), body)
+    body = {**record.__dict__, "outputs": outputs}
+    check_record(body)
+    return body
+
+
+def pack_record(record: Record, origin: str = "") -> bytes:
+    """A record's bytes: a line with the format's version and the rest's digest, then JSON.
+
+    Args:
+        record: the record.
+        origin: where it came from, if nothing but its place vouches for it; it ends the line.
+
+    Raises:
+        ValueError: nobody could read it as a record.
+    """
+    body = json.dumps(plain(record), separators=(",", ":")).encode()
+    words = origin.encode("utf-8", "backslashreplace").split()
+    head = b" ".join([_VERSION, _record_digest(_VERSION, body), *words])
+    return b"%s\n%s" % (head, body)
+
+
+def origin_of(data: bytes) -> str:
+    """The ``origin`` that `pack_record` was given."""
+    words = data.partition(b"\n")[0].split(b" ", 2)
+    return words[2].decode("utf-8", "replace") if len(words) > 2 else ""
 
 
 def unpack_record(data: bytes) -> Record | None:
     """The inverse of `pack_record`; None where another version of edgepipe wrote it.
 
     Raises:
-        ValueError: the bytes are not what was written.
+        ValueError: the bytes are not what was written, or no record.
     """
     head, _, body = data.partition(b"\n")
-    version, _, digest = head.partition(b" ")
+    version, digest, *_ = [*head.split(b" ", 2), b""]
     if _record_digest(version, body) != digest:
         if data[:1] == b"{" and data[-1:] == b"}":
             return None
@@ -138,30 +156,10 @@ def unpack_record(data: bytes) -> Record | None:
         return None
     try:
         value = json.loads(body)
-        outputs = {port: Output(**item) for port, item in value.pop("outputs").items()}
-        record = Record(**value, outputs=outputs)
-        return record if _right(record) else None
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return None
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    return record_from(value)
 
 
 def _record_digest(version: bytes, body: bytes) -> bytes:
     return digest_bytes("record", version + b"\n" + body).encode()
-
-
-def _right(record: Record) -> bool:
-    texts = (record.kind, *(o.type for o in record.outputs.values()))
-    digests = (record.key, *(o.tree for o in record.outputs.values()), *record.manifests.values())
-    numbers = (record.seconds, record.cpu_seconds, record.created, *record.metrics.values())
-    sizes = (record.peak_memory, *(o.size for o in record.outputs.values()))
-    return (
-        isinstance(record.made_of, dict)
-        and all(isinstance(text, str) for text in texts)
-        and all(map(is_digest, digests))
-        and all(isinstance(number, float | int) for number in numbers)
-        and all(map(_size, sizes))
-    )
-
-
-def _size(value: object) -> bool:
-    return isinstance(value, int) and value >= 0

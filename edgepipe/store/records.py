@@ -7,8 +7,9 @@ import os
 import time
 from collections.abc import Callable, Iterator
 
+from edgepipe.errors import StoreError
 from edgepipe.store import files
-from edgepipe.store.model import Damage, Record, pack_record, unpack_record
+from edgepipe.store.model import Damage, Record, origin_of, pack_record, unpack_record
 from edgepipe.store.session import Session
 
 _USED_SECONDS = 3600
@@ -27,6 +28,10 @@ class Records:
     def path(self, key: str) -> str:
         """Where a record is, if it is there."""
         return f"{self.table}/{key[:2]}/{key[2:]}"
+
+    def place_away(self, key: str) -> str:
+        """Where a record is that was put away, if it is there."""
+        return f"{self._away}/{key}"
 
     def get(self, key: str) -> Record | None:
         """The record of a key, and note that it was used. Raises OSError."""
@@ -65,33 +70,55 @@ class Records:
         """The keys of all records, in order."""
         return (key for key, _ in files.shards(self.table))
 
-    def put(self, record: Record) -> None:
-        """Write a record, by one rename. Raises OSError."""
+    def put(self, record: Record, origin: str = "") -> None:
+        """Write a record, by one rename.
+
+        Args:
+            record: the record.
+            origin: where it came from, if nothing but its place vouches for it.
+
+        Raises:
+            OSError: the disk is full.
+            StoreError: a name or number in it cannot be kept.
+        """
+        try:
+            body = pack_record(record, origin)
+        except ValueError as error:
+            message = f"the result of {record.kind!a} cannot be kept: {error}"
+            hint = "names are one short line of text, and numbers are finite"
+            raise StoreError(message, hint) from error
         path = self._session.path()
-        files.write_new(path, pack_record(record))
+        files.write_new(path, body)
         try:
             files.into_place(path, self.path(record.key))
         except BaseException:
             os.unlink(path)
             raise
         with contextlib.suppress(OSError):
-            os.unlink(f"{self._away}/{record.key}")
+            os.unlink(self.place_away(record.key))
+
+    def origin(self, key: str) -> str:
+        """Where a record came from that nothing else vouches for; else empty. Raises OSError."""
+        try:
+            return origin_of(files.read(self.path(key)))
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
 
     def put_away(self, key: str) -> bool:
         """Take a record, whose result is damaged, out of use; whether it was there. Raises OSError."""
         try:
-            files.into_place(self.path(key), f"{self._away}/{key}")
+            files.into_place(self.path(key), self.place_away(key))
         except FileNotFoundError:
             return False
         return True
 
     def is_away(self, key: str) -> bool:
         """Whether a record was put away, and its result not made again since."""
-        return os.path.exists(f"{self._away}/{key}")
+        return os.path.exists(self.place_away(key))
 
     def peek_away(self, key: str) -> Record | None:
         """A record that was put away, if it can be read: for saying what was."""
-        return _read(f"{self._away}/{key}", key)
+        return _read(self.place_away(key), key)
 
     def drop(self, key: str) -> bool:
         """Remove a record; whether it was there. Raises OSError."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from edgepipe.errors import ConfigError
 from edgepipe.holding import held
 from edgepipe.store.files import explained, read, write_all
-from edgepipe.store.model import is_digest
+from edgepipe.store.valid import is_digest
 
 if TYPE_CHECKING:
     from edgepipe.store import Store

@@ -108,7 +108,7 @@ def test_verify_finds_damage_and_repairs_it(project: Folder) -> None:
     assert not path.exists()
     assert "quarantine holds what was damaged" in project.edgepipe("cache", "du").out
     assert project.edgepipe("cache", "verify").code == 0
-    reason = "it ran, and its result was damaged: cache verify removed it"
+    reason = "it ran, and its result was damaged: it was put away"
     row = project.edgepipe("plan", "p.yaml", "--json").json["nodes"][0]
     assert (row["status"], row["reason"]) == ("runs", reason)
     assert row["seconds"] > 0

@@ -11,7 +11,7 @@ from projects import Folder
 from storing import contents, files_of, flip, objects, publish, put, records, wrong_names
 
 from edgepipe.errors import StoreError
-from edgepipe.runner.publishing import metrics_of
+from edgepipe.planner.fitting import metrics_of
 from edgepipe.store import Store
 
 FILES = {"a": b"one", "deep/b": bytes(100_000), "metrics.json": b'{"a": 1}'}

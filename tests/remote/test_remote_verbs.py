@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from projects import Folder
 from remotes import (
+    TEAM_KEY,
     bucket,
     result,
 )
@@ -153,3 +154,68 @@ def test_push_and_pull_need_a_remote_that_can_be_used(project: Folder) -> None:
         _remote.pull(cli("pull"))
     result(Store(project.cache), "a")
     assert _remote.push(cli("push")) == 1
+
+
+@pytest.mark.parametrize("how", ["pull", "run", "import"])
+def test_what_came_unsigned_is_not_signed(
+    project: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    project.write("edgepipe.toml", "[remote]\nurl = '../team'\n")
+    project.write("p.yaml", PIPELINE)
+    assert project.edgepipe("run", "p.yaml", "--until", "first").code == 0
+    (record,) = map(json.loads, _bodies(tmp_path / "team"))
+    # Without a key, nobody can tell.
+    forged = {**record["record"], "metrics": {"total": 99.0, "share": 0.03}}
+    path = tmp_path / "team" / "records" / forged["key"][:2] / forged["key"][2:]
+    path.unlink()
+    path.write_text(json.dumps({**record, "record": forged}))
+    cache = tmp_path / "colleague"
+    here = ("--cache", cache)
+    if how == "import":
+        assert project.edgepipe("cache", "pull", "--cache", tmp_path / "between").code == 0
+        tar = tmp_path / "x.tar"
+        exported = project.edgepipe("cache", "export", tar, "--cache", tmp_path / "between")
+        assert exported.code == 0, exported.err
+        assert project.edgepipe("cache", "import", tar, *here).code == 0
+    elif how == "pull":
+        assert project.edgepipe("cache", "pull", *here).code == 0
+    else:
+        assert project.edgepipe("run", "p.yaml", "--until", "first", *here).code == 0
+    # With one, what was made here is signed, and nothing else.
+    monkeypatch.setenv("EDGEPIPE_SIGNING_KEY", TEAM_KEY)
+    assert project.edgepipe("run", "p.yaml", *here).code == 0
+    pushed = project.edgepipe("cache", "push", *here)
+    assert pushed.code == 0
+    assert "0 uploaded, 3 there already, 1 left out that came unsigned (" in pushed.out
+    assert (
+        f"warning: a result came unsigned from {'the archive x.tar' if how == 'import' else ''}"
+        in (pushed.err)
+    )
+    assert f"run it anew with --fresh to sign it (key {forged['key'][:12]})" in pushed.err
+    assert json.loads(path.read_bytes())["hmac-sha256"] is None
+    named = project.edgepipe("cache", "push", forged["key"], "--json", *here)
+    assert (named.code, named.json["unsigned"]) == (1, 1)
+    # Made here, it is signed, and replaces the other one.
+    assert project.edgepipe("run", "p.yaml", "--fresh", "first", *here).code == 0
+    signed = json.loads(path.read_bytes())
+    assert signed["hmac-sha256"]
+    assert signed["record"]["metrics"] == record["record"]["metrics"]
+    assert "0 uploaded, 4 there already (" in project.edgepipe("cache", "push", *here).out
+    # What a signature vouches for may be passed on.
+    third = ("--cache", tmp_path / "third")
+    assert project.edgepipe("cache", "pull", *third).code == 0
+    path.unlink()
+    assert "1 uploaded, 3 there already (" in project.edgepipe("cache", "push", *third).out
+
+
+def test_without_a_key_what_came_unsigned_may_be_passed_on(project: Folder, tmp_path: Path) -> None:
+    result(Store(tmp_path / "mine"), "a")
+    for cache, team in (("mine", "team"), ("theirs", "team"), ("theirs", "mirror")):
+        verb = "pull" if (cache, team) == ("theirs", "team") else "push"
+        where = {"EDGEPIPE_REMOTE": str(tmp_path / team)}
+        done = project.edgepipe("cache", verb, "--cache", tmp_path / cache, **where)
+        assert done.out.startswith("1 pulled" if verb == "pull" else "1 uploaded"), done.err
+
+
+def _bodies(team: Path) -> list[bytes]:
+    return [path.read_bytes() for path in (team / "records").rglob("*") if path.is_file()]

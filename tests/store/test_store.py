@@ -14,7 +14,7 @@ from projects import GOLDEN
 
 from edgepipe.digest import canonical, digest_bytes
 from edgepipe.errors import StoreError
-from edgepipe.runner.publishing import metrics_of
+from edgepipe.planner.fitting import metrics_of
 from edgepipe.store import Output, Record, Store, Tree
 
 PINNED = json.loads((GOLDEN / "digests" / "pinned.json").read_text(encoding="utf-8"))
@@ -266,7 +266,7 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     store = Store(tmp_path / "file" / "store")
     for action in (
         store.staging,
-        lambda: store.put_record(record("x")),
+        lambda: store.put_record(record("ab" * 32)),
     ):
         with pytest.raises(StoreError, match="not a directory"):
             action()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from storing import contents, key_of, objects, publish, put, record_of, wrong_names
@@ -63,6 +65,21 @@ def test_plain_data_is_kept_as_an_object(store: Store) -> None:
     assert Store(store.root).get_json(digest) == value
     with pytest.raises(StoreError, match="cannot be read"):
         store.get_json("ab" * 32)
+    for body in (b"", b"{", b"\xff", b"[" * 100_000):
+        with pytest.raises(StoreError, match="is no JSON"):
+            store.get_json(store.put_bytes(body))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"kind": "a\nb"}, {"metrics": {"a": float("nan")}}, {"made_of": {"x": "\ud800"}}],
+    ids=["kind", "metrics", "made_of"],
+)
+def test_what_could_not_be_read_is_not_written(store: Store, change: dict[str, Any]) -> None:
+    record = replace(record_of("k", put(store, {"a": b"1"})), **change)
+    with pytest.raises(StoreError, match=f"cannot be kept: its field '{next(iter(change))}'"):
+        store.put_record(record)
+    assert not store.has_record(record.key)
 
 
 def test_a_record_with_a_field_more_or_less_or_of_another_type_is_no_record() -> None:
@@ -86,11 +103,20 @@ def test_a_record_with_a_field_more_or_less_or_of_another_type_is_no_record() ->
         {"outputs": {"p": {**output, "size": "3"}}},
         {"outputs": {"p": {**output, "more": 1}}},
         {"more": 1},
+        {"created": 1e300},
+        {"seconds": float("inf")},
+        {"metrics": {"a": float("nan")}},
+        {"made_of": {"contents": 3}},
+        {"kind": "two\nlines"},
     ]
     for value in [*({**right, **change} for change in changes), {"key": record.key}, [], 3]:
-        body = canonical(value)
+        body = json.dumps(value).encode()
         head = b"2 " + model._record_digest(b"2", body)
-        assert unpack_record(head + b"\n" + body) is None
+        with pytest.raises(ValueError, match="its field"):
+            unpack_record(head + b"\n" + body)
+    body = b'{"made_of": ' + b"[" * 100_000
+    with pytest.raises(ValueError, match="nested too deep"):
+        unpack_record(b"2 " + model._record_digest(b"2", body) + b"\n" + body)
     body = canonical({**right, "outputs": {"p": output}})
     assert unpack_record(b"2 " + model._record_digest(b"2", body) + b"\n" + body) is not None
     # Another version's record is none, and no damage.
@@ -109,7 +135,9 @@ def test_a_record_with_a_field_more_or_less_or_of_another_type_is_no_record() ->
         b'[{"path": "a", "digest": "%s", "size": -1}]' % (b"a" * 64),
         b'[{"path": "a", "digest": "../%s", "size": 1}]' % (b"a" * 61),
         b"\xff",
+        b"[" * 100_000,
     ],
+    ids=range(9),
 )
 def test_bytes_that_are_no_tree(body: bytes) -> None:
     with pytest.raises(ValueError):

@@ -14,7 +14,7 @@ from storing import broken_records, contents, key_of, objects, publish, put, rec
 
 from edgepipe.digest import canonical
 from edgepipe.errors import StoreError
-from edgepipe.store import Store
+from edgepipe.store import Store, model
 from edgepipe.store.archive import INDEX, export, take_in
 
 FILES = {"a": b"one", "deep/b": bytes(100_000), "empty": b""}
@@ -61,6 +61,26 @@ def test_equal_content_gives_equal_bytes(tar: Path, other: Store, tmp_path: Path
     assert names[0] == INDEX
     of = {table: [name for name in names if name.startswith(table)] for table in ("obj", "rec")}
     assert names[1:] == sorted(of["obj"]) + sorted(of["rec"])
+
+
+@pytest.mark.parametrize(
+    "change", [{"created": 1e300}, {"made_of": {"inputs": 1}}, {"unknown": 1}], ids=str
+)
+def test_a_record_that_cannot_be_is_not_taken_in(
+    tar: Path, other: Store, change: dict[str, object]
+) -> None:
+    def forged(members: Members) -> None:
+        info, body = members[-1]
+        changed = json.dumps({**json.loads(body.partition(b"\n")[2]), **change}).encode()
+        body = b"2 " + model._record_digest(b"2", changed) + b"\n" + changed
+        members[-1] = (info, body)
+        info.size = len(body)
+        declared(members, lambda index: index.update({info.name: len(body)}))
+
+    rewrite(tar, forged)
+    with pytest.raises(StoreError, match="in it is damaged: its field"):
+        take_in(other, tar)
+    assert untouched(other)
 
 
 def test_manifests_are_carried(store: Store, other: Store, tmp_path: Path) -> None:
@@ -225,4 +245,45 @@ def test_what_is_no_tar_is_refused(other: Store, tmp_path: Path) -> None:
             take_in(other, path)
     with pytest.raises(StoreError, match="no such file"):
         take_in(other, tmp_path / "absent.tar")
+    assert untouched(other)
+
+
+def _chain(kind: bytes, body: bytes) -> bytes:
+    """A header that says something of the next, which says something of the next, …"""
+    info = tarfile.TarInfo("././@LongLink")
+    info.type, info.size = kind, len(body)
+    return info.tobuf(tarfile.GNU_FORMAT) + body.ljust(512, b"\0")
+
+
+def _member(name: str, body: bytes) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size = len(body)
+    return info.tobuf(tarfile.GNU_FORMAT) + body + bytes(-len(body) % 512)
+
+
+RECORD = f"records/ab/{'c' * 62}"
+HOSTILE = {
+    "long names": _chain(tarfile.GNUTYPE_LONGNAME, b"a\0") * 2000,
+    "long links": _chain(tarfile.GNUTYPE_LONGLINK, b"a\0") * 2000,
+    "extended headers": _chain(tarfile.XHDTYPE, b"9 path=a\n") * 2000,
+    "a damaged extended header": _chain(tarfile.XHDTYPE, b"999999999999 path=a\n"),
+    "no number in a sparse header": _chain(tarfile.XHDTYPE, b"27 GNU.sparse.numbytes=abc\n")
+    + _chain(tarfile.XHDTYPE, b"22 GNU.sparse.size=x\n"),
+    "an index nested without end": _member(INDEX, b"[" * 100_000),
+    "an index with a number without end": _member(INDEX, b"9" * 100_000),
+    "an index of lists": _member(INDEX, b'{"version": 1, "members": [[]]}'),
+    "a record nested without end": _member(
+        INDEX, json.dumps({"version": 1, "members": {RECORD: 100_000}}).encode()
+    )
+    + _member(RECORD, b"[" * 100_000),
+}
+
+
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_tar_is_refused_with_a_reason(body: bytes, other: Store, tmp_path: Path) -> None:
+    path = tmp_path / "x.tar"
+    path.write_bytes(body + bytes(1024))
+    with pytest.raises(StoreError, match="cannot be imported: ") as caught:
+        take_in(other, path)
+    assert "nothing of it was used" in caught.value.problems[0].hint
     assert untouched(other)

@@ -7,12 +7,12 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-from remotes import TEAM_KEY, key, result
+from remotes import TEAM_KEY, key, result, web_server
 from teams import Team, forge, write
 
 from edgepipe.digest import canonical
 from edgepipe.signing import Signer
-from edgepipe.store import Record
+from edgepipe.store import Record, Store
 
 
 @pytest.fixture
@@ -25,6 +25,18 @@ def signed(team: Team, monkeypatch: pytest.MonkeyPatch) -> tuple[Record, Record]
     )
     assert set(team.remote().push(records, team.mine).values()) == {"uploaded"}
     return records
+
+
+def forge_fields(team: Team, record: Record, **change: Any) -> None:
+    envelope = {"edgepipe": 1, "record": {**asdict(record), **change}, "hmac-sha256": None}
+    write(team.record_path(record), json.dumps(envelope).encode())
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
 
 
 def refused(team: Team, record: Record, reason: str) -> None:
@@ -132,24 +144,57 @@ def test_without_a_key_a_record_of_another_key_is_refused_too(team: Team) -> Non
 @pytest.mark.parametrize(
     "change",
     [
-        {"unknown": 1},
         {"seconds": "1"},
         {"seconds": 10**400},
+        {"seconds": -1},
+        {"cpu_seconds": 1e300},
+        {"created": 1e300},
+        {"created": -1.0},
         {"metrics": {"accuracy": True}},
+        {"metrics": {"accuracy": 10**400}},
+        {"metrics": {"two\nlines": 1}},
         {"metrics": [1]},
         {"peak_memory": -1},
+        {"peak_memory": 1 << 63},
         {"kind": "\x1b[2J"},
+        {"kind": "\u202eevil"},
+        {"kind": "x" * 1001},
         {"outputs": {"out": {"type": "Folder", "tree": key("x")}}},
+        {"outputs": {"\ud800": {"type": "Folder", "tree": key("x"), "size": 1}}},
         {"outputs": []},
         {"made_of": None},
+        {"made_of": {"inputs": []}},
+        {"made_of": {"requires": {"torch": 1}}},
+        {"made_of": {"params": {"\ud800": 1}}},
+        {"made_of": {"params": nested(200)}},
         {"manifests": {"code": "../../x"}},
     ],
+    ids=range(24),
 )
 def test_a_record_with_fields_that_cannot_be(team: Team, change: dict[str, Any]) -> None:
     record = result(team.mine, "a")
-    envelope = {"edgepipe": 1, "record": {**asdict(record), **change}, "hmac-sha256": None}
-    write(team.record_path(record), json.dumps(envelope).encode())
+    forge_fields(team, record, **change)
+    refused(team, record, f"its field '{next(iter(change))}' cannot be right")
+
+
+def test_a_record_with_another_field(team: Team) -> None:
+    record = result(team.mine, "a")
+    forge_fields(team, record, unknown=1)
     refused(team, record, "its fields are not those of a record")
+
+
+@pytest.mark.parametrize("depth", [500, 980, 5000])
+def test_what_a_record_was_made_of_is_nested_too_deep(team: Team, depth: int) -> None:
+    record = result(team.mine, "a")
+    whole = json.dumps({"edgepipe": 1, "record": asdict(record), "hmac-sha256": None})
+    deep = "[" * depth + "]" * depth
+    write(
+        team.record_path(record), whole.replace('"params": {', f'"params": {{"x": {deep},').encode()
+    )
+    one = team.remote()
+    assert one.fetch(record.key, team.theirs) is None
+    assert "a record on the remote was refused: it" in one.warnings[0]
+    team.nothing_came()
 
 
 @pytest.mark.parametrize(
@@ -184,3 +229,37 @@ def test_a_record_without_end_is_not_read(team: Team) -> None:
     one = team.remote()
     assert one.fetch(record.key, team.theirs) is None
     assert "it has more than 4194304 bytes" in one.warnings[0]
+
+
+BROKEN = {
+    "empty": b"",
+    "cut off": b'{"edgepipe":1,"hmac-sha256":null,"rec',
+    "zeros": bytes(300),
+    "a page": b"<html>",
+}
+
+
+@pytest.mark.parametrize("protocol", ["folder", "http"])
+@pytest.mark.parametrize("body", BROKEN.values(), ids=BROKEN)
+def test_broken_records_do_not_keep_the_others_away(team: Team, body: bytes, protocol: str) -> None:
+    records = [result(team.mine, f"r{number}") for number in range(20)]
+    team.remote().push(records, team.mine)
+    broken = sorted(record.key for record in records)[:5]
+    for record in records:
+        if record.key in broken:
+            write(team.record_path(record), body)
+    with web_server(team.shared) as url:
+        one = team.remote(url) if protocol == "http" else team.remote()
+        # The broken ones first, each by itself: nothing good was seen yet.
+        for key_ in broken:
+            assert one.fetch(key_, team.theirs) is None
+        found = one.fetch_many([record.key for record in records], team.theirs)
+    assert len(found) == 15
+    (warning,) = one.warnings
+    assert warning.startswith("a record on the remote was refused: it is no record (key ")
+    assert warning.endswith("more like it)")
+    outcomes = team.remote().push(records, team.mine)
+    assert {key for key, outcome in outcomes.items() if outcome == "uploaded"} == set(broken)
+    assert "failed" not in outcomes.values()
+    third = Store(team.root / "third")
+    assert len(team.remote().fetch_many([r.key for r in records], third)) == 20

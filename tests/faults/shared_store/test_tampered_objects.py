@@ -80,7 +80,23 @@ def test_a_tampered_tree_is_refused(team: Team) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["../outside", "/etc/outside", "a/../../outside", "", ".", "a//b", "a/", 7]
+    "path",
+    [
+        "../outside",
+        "/etc/outside",
+        "a/../../outside",
+        "",
+        ".",
+        "a//b",
+        "a/",
+        7,
+        "a\0b",
+        "\ud800x",
+        "\udcc3\udca9",
+        "a" * 256,
+        "a/" * 2048 + "a",
+    ],
+    ids=range(13),
 )
 def test_a_tree_that_names_files_outside_is_refused(team: Team, path: Any) -> None:
     body = b"owned"
@@ -93,7 +109,22 @@ def test_a_tree_that_names_files_outside_is_refused(team: Team, path: Any) -> No
     forge(team, record)
     one = team.remote()
     assert one.fetch(record.key, team.theirs) is None
-    assert "was refused: it is no list of files" in one.warnings[0]
+    assert "was refused: it names a file that is outside, or can be nowhere" in one.warnings[0]
+    team.nothing_came()
+
+
+@pytest.mark.parametrize("paths", [["a", "a"], ["a", "a/b/c"], ["a/b/c", "a/b"]])
+def test_a_tree_whose_files_cannot_lie_side_by_side_is_refused(team: Team, paths: Any) -> None:
+    file = digest_bytes("file", b"")
+    listed = canonical([{"path": path, "digest": file, "size": 0} for path in paths])
+    tree = digest_bytes("tree", listed)
+    write(team.object_path(file), b"")
+    write(team.object_path(tree), listed)
+    record = replace(result(team.mine, "a"), outputs={"out": Output("Folder", tree, 0)})
+    forge(team, record)
+    one = team.remote()
+    assert one.fetch(record.key, team.theirs) is None
+    assert "was refused: " in one.warnings[0]
     team.nothing_came()
 
 
@@ -105,7 +136,7 @@ def test_what_is_no_digest_becomes_no_path(team: Team, digest: Any) -> None:
     write(team.record_path(record), canonical({"edgepipe": 1, "record": body, "hmac-sha256": None}))
     one = team.remote()
     assert one.fetch(record.key, team.theirs) is None
-    assert "its fields are not those of a record" in one.warnings[0]
+    assert "its field 'outputs' cannot be right" in one.warnings[0]
     assert one.fetch_many(["../../../../etc/passwd", "x", ""], team.theirs) == {}
 
 
@@ -184,7 +215,8 @@ def test_a_result_that_cannot_be_sent(team: Team) -> None:
     one = team.remote()
     outcomes = one.push(records, team.mine)
     assert list(outcomes.values()) == ["failed", "failed", "uploaded"]
-    assert "a result was not uploaded: not finite: nan (and 1 more like it)" in one.warnings
+    text = "a result was not uploaded: its field 'metrics' cannot be right (and 1 more like it)"
+    assert text in one.warnings
 
 
 def test_an_explanation_that_is_tampered_with_is_left_out(team: Team) -> None:
