@@ -11,7 +11,7 @@ import atexit
 import functools
 import json
 import os
-import select
+import selectors
 import signal
 import subprocess
 import sys
@@ -115,10 +115,11 @@ class Forker:
 
     def _number(self) -> int:
         assert self._process.stdout is not None
-        ready, _, _ = select.select([self._process.stdout], [], [], SECONDS)
-        assert ready, "the command did not end"
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            assert selector.select(SECONDS), "the command did not end"
         line = b""
-        # Byte by byte, so that none waits in a buffer that select does not see.
+        # Byte by byte, so that none waits in a buffer that the selector does not see.
         while not line.endswith(b"\n"):
             byte = os.read(self._process.stdout.fileno(), 1)
             assert byte, "the process that forks is gone"

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from edgepipe.holding import held
 from edgepipe.store.files import remove, size_of
 from edgepipe.store.locks import Lock
-from edgepipe.store.model import is_digest
 from edgepipe.store.roots import drop_old
 from edgepipe.store.session import TMP, remove_litter
+from edgepipe.store.valid import is_digest
 
 if TYPE_CHECKING:
     from edgepipe.store import Store

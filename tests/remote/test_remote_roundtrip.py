@@ -41,7 +41,12 @@ def team() -> Iterator[tuple[Store, Store, Path]]:
     """Two stores, and where a remote can be; hypothesis starts a test again and again."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        yield Store(root / "mine"), Store(root / "theirs"), root
+        mine, theirs = Store(root / "mine"), Store(root / "theirs")
+        try:
+            yield mine, theirs, root
+        finally:
+            mine.close()
+            theirs.close()
 
 
 def written(store: Store, files: dict[bytes, bytes]) -> Output:
