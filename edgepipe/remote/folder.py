@@ -17,7 +17,7 @@ from edgepipe.remote.settings import Settings
 from edgepipe.remote.transport import LocalError, RejectedError, Sink, UnavailableError, Upload
 
 T = TypeVar("T")
-_PIECE = 1 << 20
+_PIECE = 64 << 10
 _SYNC_EVERY = 32 << 20
 _LITTER_AGE = 24 * 3600.0
 _READ_ONLY = 0o444
@@ -33,8 +33,9 @@ class Folder:
         self.root = Path(settings.base)
         self.timeout = settings.timeout
         self._tidied = False
+        self.got_on = 0.0
 
-    def get(self, name: str, sink: Sink, limit: int, seconds: float) -> bool:
+    def get(self, name: str, sink: Sink, limit: int, *, small: bool = False) -> bool:
         def work(tick: Tick) -> bool:
             try:
                 # A pipe under this name would hold its reader for ever.
@@ -54,7 +55,7 @@ class Folder:
                     sink(piece)
             return True
 
-        return self._bounded(work)
+        return self._bounded(work, small=small)
 
     def size(self, name: str) -> int | None:
         def work(tick: Tick) -> int | None:
@@ -115,8 +116,16 @@ class Folder:
                 if path == probe or now - path.stat().st_mtime > _LITTER_AGE:
                     path.unlink()
 
-    def _bounded(self, work: Callable[[Tick], T]) -> T:
-        return bounded(work, self.timeout)
+    def _bounded(self, work: Callable[[Tick], T], *, small: bool = False) -> T:
+        def ticking(tick: Tick) -> T:
+            def got_on() -> None:
+                if not small:
+                    self.got_on = time.monotonic()
+                    tick()
+
+            return work(got_on)
+
+        return bounded(ticking, self.timeout)
 
 
 def bounded(work: Callable[[Tick], T], timeout: float) -> T:
