@@ -18,7 +18,8 @@ from edgepipe.remote.transport import LocalError, RejectedError, Sink, Unavailab
 
 T = TypeVar("T")
 _PIECE = 64 << 10
-_SYNC_EVERY = 32 << 20
+_SYNC_MOST = 32 << 20
+_SYNC_LEAST = 256 << 10
 _LITTER_AGE = 24 * 3600.0
 _READ_ONLY = 0o444
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
@@ -76,7 +77,7 @@ class Folder:
             self._tidy(beside)
             source = beside / secrets.token_hex(16)
             try:
-                _write(source, upload, tick)
+                _write(source, upload, tick, self.timeout)
                 return _place(source, target, replace)
             finally:
                 source.unlink(missing_ok=True)
@@ -163,18 +164,21 @@ def bounded(work: Callable[[Tick], T], timeout: float) -> T:
     return result
 
 
-def _write(path: Path, upload: Upload, tick: Tick) -> None:
+def _write(path: Path, upload: Upload, tick: Tick, timeout: float) -> None:
     with path.open("xb", buffering=0) as file:
-        unsynced = 0
+        unsynced, portion = 0, _SYNC_LEAST
         for piece in upload.chunks(_PIECE):
             view = memoryview(piece)
             while view:
                 view = view[file.write(view) :]
             tick()
             unsynced += len(piece)
-            if unsynced >= _SYNC_EVERY:
-                # In portions, so that no single one looks as if the drive hung.
+            if unsynced >= portion:
+                # In portions that a slow drive can take, or a single one looks as if it hung.
+                began = time.monotonic()
                 os.fdatasync(file.fileno())
+                quick = time.monotonic() - began < timeout / 20
+                portion = min(portion * 2, _SYNC_MOST) if quick else max(portion // 2, _SYNC_LEAST)
                 unsynced = 0
                 tick()
         os.fsync(file.fileno())

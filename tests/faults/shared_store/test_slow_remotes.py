@@ -121,3 +121,19 @@ def test_seconds_in_which_bytes_came_are_not_lost(team: Team) -> None:
         one = team.remote(url, timeout=STEADY)
         assert one.fetch(record.key, team.theirs) == record
     assert one.warnings == []
+
+
+def test_a_drive_that_takes_its_time_to_sync(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: dict[int, int] = {}
+
+    def sync(handle: int) -> None:
+        inode, size = os.fstat(handle).st_ino, os.fstat(handle).st_size
+        time.sleep((size - synced.get(inode, 0)) / 3e6)
+        synced[inode] = size
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    monkeypatch.setattr(os, "fsync", sync)
+    record = result(team.mine, "a", out={"m": os.urandom(10_000_000)})
+    one = team.remote(timeout=STEADY)
+    assert one.push([record], team.mine) == {record.key: "uploaded"}
+    assert one.warnings == []
