@@ -85,7 +85,7 @@ class Bucket(Cloud):
                 raise
             body = answer["Body"]
             try:
-                if answer["ContentLength"] > limit:
+                if answer.get("ContentLength", 0) > limit:
                     raise RejectedError(f"it has more than {limit} bytes")
                 await self._pass_on(body.read, sink, limit)
             finally:
@@ -103,7 +103,7 @@ class Bucket(Cloud):
                 if _answer(error)[1] == 404:
                     return None
                 raise
-            return int(answer["ContentLength"])
+            return int(answer.get("ContentLength", -1))
 
         return self._do(work(), small=True)
 
@@ -171,6 +171,7 @@ class Bucket(Cloud):
             return await self._call("list_objects_v2", Prefix=f"{self.prefix}{table}/", **more)
 
         token: str | None = None
+        tokens = set()
         while True:
             answer = self._do(page(token))
             for item in answer.get("Contents", ()):
@@ -178,6 +179,9 @@ class Bucket(Cloud):
             token = answer.get("NextContinuationToken")
             if not token:
                 return
+            if token in tokens:
+                raise UnavailableError("its list has no end")
+            tokens.add(token)
 
     async def _shut(self, fs: Any) -> None:
         await fs._s3creator.__aexit__(None, None, None)

@@ -56,6 +56,43 @@ def test_an_answer_without_end_that_is_no_object(team: Team, status: int) -> Non
     assert sent < 64 << 20
 
 
+def test_a_listing_that_begins_again_and_again(team: Team) -> None:
+    body = (
+        b"<ListBucketResult><NextContinuationToken>same</NextContinuationToken></ListBucketResult>"
+    )
+
+    def again(asked: Asked) -> None:
+        asked.head(200, len(body))
+        asked.body(body)
+
+    with misbehaving(again) as (url, asked):
+        one = team.remote("s3://bucket", endpoint=url)
+        with pytest.raises(RemoteError, match="its list has no end"):
+            list(one.keys())
+    assert len(asked) == 2
+
+
+def test_an_object_whose_length_is_not_said(team: Team) -> None:
+    record = result(team.mine, "a", out={"m": b"1" * 1000})
+    team.remote().push([record], team.mine)
+    more = b""
+
+    def answer(asked: Asked) -> None:
+        path = team.shared / asked.path.removeprefix("/bucket/")
+        asked.head(200)
+        asked.body(path.read_bytes() + (more if path == team.file_of(record) else b""))
+
+    with misbehaving(answer) as (url, _):
+        more = b"1"
+        one = team.remote("s3://bucket", endpoint=url)
+        assert one.fetch(record.key, team.theirs) is None
+        assert "it has more than 1000 bytes" in one.warnings[0]
+        more = b""
+        one = team.remote("s3://bucket", endpoint=url)
+        assert one.fetch(record.key, team.theirs) == record
+        assert one.warnings == []
+
+
 def in_parts(part: Callable[[Asked, int], None]) -> Callable[[Asked], None]:
     """A server that has nothing yet, and takes each part as a function does."""
 
