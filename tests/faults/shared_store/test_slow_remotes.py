@@ -79,7 +79,7 @@ def test_many_downloads_share_a_thin_line(team: Team, protocol: str, s3: str) ->
     if protocol == "s3":
         settings = {"url": bucket(s3)[0], "endpoint": s3}
     team.remote(**settings).push(records, team.mine)
-    with web_server(team.shared) as url, thin_line(s3 if protocol == "s3" else url, 170e3) as thin:
+    with web_server(team.shared) as url, thin_line(s3 if protocol == "s3" else url, 250e3) as thin:
         settings["url" if protocol == "http" else "endpoint"] = thin
         one = team.remote(**settings, timeout=STEADY)
         assert len(one.fetch_many([r.key for r in records], team.theirs)) == 16
