@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from edgepipe.remote.transport import UnavailableError
+from edgepipe.remote.transport import LeftError, UnavailableError
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -20,10 +20,16 @@ _FIRST_PAUSE = 0.1
 
 
 class Breaker:
-    """Opens after three failures in a row, or once failures have cost ``patience`` seconds."""
+    """Opens after three failures in a row, or once failures have cost ``patience`` seconds.
 
-    def __init__(self, patience: float) -> None:
+    Args:
+        patience: seconds.
+        got_on: says when anything last got on, by time.monotonic(); time until then is not lost.
+    """
+
+    def __init__(self, patience: float, got_on: Callable[[], float] = lambda: 0.0) -> None:
         self.patience = patience
+        self._got_on = got_on
         self.reason = ""
         """Why it is open; empty while it is not."""
         self.failures = 0
@@ -48,8 +54,10 @@ class Breaker:
             began = time.monotonic()
             try:
                 result = request()
+            except LeftError:
+                raise
             except UnavailableError as error:
-                lost = time.monotonic() - began
+                lost = time.monotonic() - max(began, self._got_on())
                 if error.again and attempt < _TRIES and self._spend(lost):
                     pause = _FIRST_PAUSE * 4**attempt * random.random()
                     time.sleep(min(pause, self.patience / 10))

@@ -18,8 +18,9 @@ from edgepipe.remote.settings import Settings
 from edgepipe.remote.transport import LocalError, RejectedError, Sink, UnavailableError, Upload
 
 T = TypeVar("T")
-_PIECE = 1 << 20
-_SYNC_EVERY = 32 << 20
+_PIECE = 64 << 10
+_SYNC_MOST = 32 << 20
+_SYNC_LEAST = 256 << 10
 _LITTER_AGE = 24 * 3600.0
 _READ_ONLY = 0o444
 _UPLOAD = re.compile("[0-9a-f]{32}")
@@ -35,8 +36,9 @@ class Folder:
         self.root = Path(settings.base)
         self.timeout = settings.timeout
         self._tidied = False
+        self.got_on = 0.0
 
-    def get(self, name: str, sink: Sink, limit: int, seconds: float) -> bool:
+    def get(self, name: str, sink: Sink, limit: int, *, small: bool = False) -> bool:
         def work(tick: Tick) -> bool:
             try:
                 # A pipe under this name would hold its reader for ever.
@@ -56,7 +58,7 @@ class Folder:
                     sink(piece)
             return True
 
-        return self._bounded(work)
+        return self._bounded(work, small=small)
 
     def size(self, name: str) -> int | None:
         def work(tick: Tick) -> int | None:
@@ -77,7 +79,7 @@ class Folder:
             self._tidy(beside)
             source = beside / secrets.token_hex(16)
             try:
-                _write(source, upload, tick)
+                _write(source, upload, tick, self.timeout)
                 return _place(source, target, replace)
             finally:
                 source.unlink(missing_ok=True)
@@ -135,8 +137,16 @@ class Folder:
                 if path == probe or now - path.lstat().st_mtime > _LITTER_AGE:
                     path.unlink()
 
-    def _bounded(self, work: Callable[[Tick], T]) -> T:
-        return bounded(work, self.timeout)
+    def _bounded(self, work: Callable[[Tick], T], *, small: bool = False) -> T:
+        def ticking(tick: Tick) -> T:
+            def got_on() -> None:
+                if not small:
+                    self.got_on = time.monotonic()
+                    tick()
+
+            return work(got_on)
+
+        return bounded(ticking, self.timeout)
 
 
 def bounded(work: Callable[[Tick], T], timeout: float) -> T:
@@ -174,18 +184,21 @@ def bounded(work: Callable[[Tick], T], timeout: float) -> T:
     return result
 
 
-def _write(path: Path, upload: Upload, tick: Tick) -> None:
+def _write(path: Path, upload: Upload, tick: Tick, timeout: float) -> None:
     with path.open("xb", buffering=0) as file:
-        unsynced = 0
+        unsynced, portion = 0, _SYNC_LEAST
         for piece in upload.chunks(_PIECE):
             view = memoryview(piece)
             while view:
                 view = view[file.write(view) :]
             tick()
             unsynced += len(piece)
-            if unsynced >= _SYNC_EVERY:
-                # In portions, so that no single one looks as if the drive hung.
+            if unsynced >= portion:
+                # In portions that a slow drive can take, or a single one looks as if it hung.
+                began = time.monotonic()
                 os.fdatasync(file.fileno())
+                quick = time.monotonic() - began < timeout / 20
+                portion = min(portion * 2, _SYNC_MOST) if quick else max(portion // 2, _SYNC_LEAST)
                 unsynced = 0
                 tick()
         os.fsync(file.fileno())

@@ -39,9 +39,7 @@ class Website(Cloud):
                 "trust_env": not logs_in,
                 "headers": headers,
                 "auto_decompress": False,
-                "timeout": aiohttp.ClientTimeout(
-                    total=None, sock_connect=self.timeout, sock_read=self.timeout
-                ),
+                "timeout": aiohttp.ClientTimeout(total=None, sock_connect=self.timeout),
             },
         )
         await fs.set_session()
@@ -51,7 +49,7 @@ class Website(Cloud):
         query = f"?{self.settings.query}" if self.settings.query else ""
         return self._fs.encode_url(f"{self.settings.base}/{name}{query}")
 
-    def get(self, name: str, sink: Sink, limit: int, seconds: float) -> bool:
+    def get(self, name: str, sink: Sink, limit: int, *, small: bool = False) -> bool:
         async def work() -> bool:
             session = await self._fs.set_session()
             async with session.get(self._url(name), proxy=self._proxy) as response:
@@ -64,7 +62,7 @@ class Website(Cloud):
                 await self._pass_on(response.content.read, sink, limit)
                 return True
 
-        return self._do(work(), seconds)
+        return self._do(work(), small=small)
 
     def size(self, name: str) -> int | None:
         raise UnavailableError("it can only be read")
@@ -75,10 +73,8 @@ class Website(Cloud):
     def names(self, table: str) -> Iterator[str]:
         raise UnavailableError("a web server does not list what it has")
 
-    def close(self) -> None:
-        fs, self._fs = self._fs, None
-        if fs is not None and fs._session is not None:
-            self._wait(fs._session.close(), self.timeout)
+    async def _shut(self, fs: Any) -> None:
+        await fs._session.close()
 
 
 def _proxy_of(url: str) -> str | None:

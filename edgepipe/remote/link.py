@@ -10,7 +10,14 @@ from typing import TypeVar
 from edgepipe.errors import ConfigError
 from edgepipe.remote.asking import Breaker
 from edgepipe.remote.settings import Settings
-from edgepipe.remote.transport import RejectedError, Transport, UnavailableError, connect, path_of
+from edgepipe.remote.transport import (
+    LeftError,
+    RejectedError,
+    Transport,
+    UnavailableError,
+    connect,
+    path_of,
+)
 from edgepipe.remote.wire import (
     RECORD_LIMIT,
     NotARecordError,
@@ -120,14 +127,15 @@ class Link:
         """Seen to be not what they should be: the next upload replaces them."""
         self.bad_records: set[str] = set()
         # Reading may be allowed where writing is not: one does not stop the other.
-        self.reads = Breaker(settings.timeout)
+        self.reads = Breaker(settings.timeout, self._got_on)
         self.reads.on_open = self._given_up
-        self.writes = Breaker(settings.timeout)
+        self.writes = Breaker(settings.timeout, self._got_on)
         self.writes.on_open = self._given_up_writing
         self._is_remote = False
         """Whether it has proved to be one, and not a page that is given for everything."""
         self._probing = threading.Lock()
         self._transport: Transport | None = None
+        self._left = False
         self._lock = threading.Lock()
 
     def read(self, request: Callable[[Transport], T]) -> T:
@@ -154,8 +162,8 @@ class Link:
 
         def request(transport: Transport) -> Record | None:
             data = bytearray()
-            name, seconds = path_of("records", key), self.settings.timeout
-            if not transport.get(name, data.extend, RECORD_LIMIT, seconds):
+            name = path_of("records", key)
+            if not transport.get(name, data.extend, RECORD_LIMIT, small=True):
                 return None
             return decode_record(bytes(data), key, self.signer)
 
@@ -213,7 +221,7 @@ class Link:
     def close(self) -> None:
         """Let go of connections; the numbers and warnings stay."""
         with self._lock:
-            transport, self._transport = self._transport, None
+            transport, self._transport, self._left = self._transport, None, True
         if transport is not None:
             try:
                 transport.close()
@@ -222,6 +230,8 @@ class Link:
 
     def _connected(self) -> Transport:
         with self._lock:
+            if self._left:
+                raise LeftError
             if self._transport is None:
                 try:
                     self._transport = connect(self.settings)
@@ -229,6 +239,10 @@ class Link:
                     message = f"the remote {self.shown} needs {error.name}"
                     raise ConfigError(message, "pip install 'edgepipe[remote]'") from None
             return self._transport
+
+    def _got_on(self) -> float:
+        transport = self._transport
+        return 0.0 if transport is None else transport.got_on
 
     def _given_up(self, reason: str) -> None:
         text = f"the remote {self.shown} is not asked any more: {reason}; going on without it"

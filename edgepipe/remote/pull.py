@@ -19,7 +19,6 @@ from edgepipe.remote.transport import (
     Transport,
     UnavailableError,
     path_of,
-    patience,
 )
 from edgepipe.remote.wire import TREE_LIMIT, OtherFormatError, decode_tree
 from edgepipe.store import File, Record, Store, Tree
@@ -190,8 +189,7 @@ class _Fetch:
 
         def request(transport: Transport) -> bool:
             data.clear()
-            name = path_of("objects", digest)
-            return transport.get(name, data.extend, TREE_LIMIT, self.link.settings.timeout)
+            return transport.get(path_of("objects", digest), data.extend, TREE_LIMIT)
 
         return bytes(data) if self._got(digest, request) else None
 
@@ -221,8 +219,7 @@ class _Fetch:
                     except OSError as error:
                         raise LocalError((error.strerror or str(error)).lower()) from error
 
-                seconds = patience(self.link.settings.timeout, file.size)
-                if not transport.get(path_of("objects", digest), sink, file.size, seconds):
+                if not transport.get(path_of("objects", digest), sink, file.size):
                     return False
                 if (size := target.tell()) != file.size:
                     raise RejectedError(f"it has {size} bytes where {file.size} are right")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import suppress
-from typing import Any
+from collections.abc import Coroutine, Iterable, Iterator
+from typing import Any, TypeVar
 
 from edgepipe.remote.cloud import Cloud, status_reason
 from edgepipe.remote.settings import Settings
-from edgepipe.remote.transport import RejectedError, Sink, UnavailableError, Upload, patience
+from edgepipe.remote.transport import RejectedError, Sink, UnavailableError, Upload
 
+T = TypeVar("T")
 _PART = 8 << 20
 _MOST_PARTS = 9000
 """Fewer than S3 allows."""
@@ -34,6 +34,8 @@ class Bucket(Cloud):
         from fsspec.asyn import get_loop
         from s3fs import S3FileSystem
 
+        from edgepipe.remote.s3_session import Session
+
         settings = self.settings
         endpoint = settings.endpoint or None
         elsewhere = (
@@ -48,7 +50,8 @@ class Bucket(Cloud):
             use_listings_cache=False,
             config_kwargs={
                 "connect_timeout": settings.timeout,
-                "read_timeout": settings.timeout,
+                "read_timeout": None,
+                "http_session_cls": Session,
                 "max_pool_connections": _CONNECTIONS,
                 # The client of all transports tries again, and knows when to give up.
                 "retries": {"total_max_attempts": 1},
@@ -71,7 +74,7 @@ class Bucket(Cloud):
             return UnavailableError("there is no such bucket")
         return status_reason(status) if status >= 300 else super()._explained(error)
 
-    def get(self, name: str, sink: Sink, limit: int, seconds: float) -> bool:
+    def get(self, name: str, sink: Sink, limit: int, *, small: bool = False) -> bool:
         async def work() -> bool:
             try:
                 answer = await self._call("get_object", Key=self.prefix + name)
@@ -82,14 +85,14 @@ class Bucket(Cloud):
                 raise
             body = answer["Body"]
             try:
-                if answer["ContentLength"] > limit:
+                if answer.get("ContentLength", 0) > limit:
                     raise RejectedError(f"it has more than {limit} bytes")
                 await self._pass_on(body.read, sink, limit)
             finally:
                 body.close()
             return True
 
-        return self._do(work(), seconds)
+        return self._do(work(), small=small)
 
     def size(self, name: str) -> int | None:
         async def work() -> int | None:
@@ -100,9 +103,9 @@ class Bucket(Cloud):
                 if _answer(error)[1] == 404:
                     return None
                 raise
-            return int(answer["ContentLength"])
+            return int(answer.get("ContentLength", -1))
 
-        return self._do(work())
+        return self._do(work(), small=True)
 
     def put(self, name: str, upload: Upload, *, replace: bool) -> bool:
         try:
@@ -131,7 +134,7 @@ class Bucket(Cloud):
                 raise
             return True
 
-        return self._do(work(), patience(self.timeout, upload.size))
+        return self._do(work())
 
     async def _put_parts(self, key: str, upload: Upload, condition: dict[str, str]) -> None:
         started = await self._call("create_multipart_upload", Key=key)
@@ -148,7 +151,7 @@ class Bucket(Cloud):
             numbered = enumerate(upload.chunks(max(_PART, upload.size // _MOST_PARTS)), 1)
             # The last step is taken only if chunks() ended well: all bytes were right.
             while some := [pair for _, pair in zip(range(_PARTS_AT_ONCE), numbered, strict=False)]:
-                parts += await asyncio.gather(*(send(*pair) for pair in some))
+                parts += await _together(send(*pair) for pair in some)
             await self._call(
                 "complete_multipart_upload",
                 Key=key,
@@ -158,9 +161,8 @@ class Bucket(Cloud):
             )
         except BaseException:
             # Also when cancelled: parts that nobody completes are paid for and not seen.
-            with suppress(Exception):
-                abort = self._call("abort_multipart_upload", Key=key, UploadId=upload_id)
-                await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(abort)), self.timeout)
+            abort = self._call("abort_multipart_upload", Key=key, UploadId=upload_id)
+            await asyncio.wait([self._clearing(abort)])
             raise
 
     def names(self, table: str) -> Iterator[str]:
@@ -169,6 +171,7 @@ class Bucket(Cloud):
             return await self._call("list_objects_v2", Prefix=f"{self.prefix}{table}/", **more)
 
         token: str | None = None
+        tokens = set()
         while True:
             answer = self._do(page(token))
             for item in answer.get("Contents", ()):
@@ -176,11 +179,23 @@ class Bucket(Cloud):
             token = answer.get("NextContinuationToken")
             if not token:
                 return
+            if token in tokens:
+                raise UnavailableError("its list has no end")
+            tokens.add(token)
 
-    def close(self) -> None:
-        fs, self._fs = self._fs, None
-        if fs is not None:
-            self._wait(fs._s3creator.__aexit__(None, None, None), self.timeout)
+    async def _shut(self, fs: Any) -> None:
+        await fs._s3creator.__aexit__(None, None, None)
+
+
+async def _together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """What all give; nothing goes on after one of them failed."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class _NotConditionalError(UnavailableError):

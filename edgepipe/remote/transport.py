@@ -8,9 +8,6 @@ from typing import Protocol
 
 from edgepipe.remote.settings import Settings
 
-SLOWEST = 64 << 10
-"""Bytes per second below which a transfer counts as one that stands still."""
-
 Sink = Callable[[bytes], object]
 
 
@@ -20,6 +17,13 @@ class UnavailableError(Exception):
     def __init__(self, reason: str, *, again: bool = False) -> None:
         super().__init__(reason)
         self.again = again
+
+
+class LeftError(UnavailableError):
+    """This side let go of the remote."""
+
+    def __init__(self) -> None:
+        super().__init__("it was left")
 
 
 class RejectedError(Exception):
@@ -43,19 +47,29 @@ class Upload:
 class Transport(Protocol):
     """A place with names.
 
-    All methods may be called by several threads at once, end in bounded time, and raise
+    All methods may be called by several threads at once, give up what stands still, and raise
     UnavailableError.
     """
 
-    def get(self, name: str, sink: Sink, limit: int, seconds: float) -> bool:
-        """Pass on the bytes under a name; False if there are none. It takes at most ``seconds``.
+    @property
+    def got_on(self) -> float:
+        """When a transfer last got on, by time.monotonic()."""
+
+    def get(self, name: str, sink: Sink, limit: int, *, small: bool = False) -> bool:
+        """Pass on the bytes under a name; False if there are none.
+
+        Args:
+            name: where they are.
+            sink: gets them, piece by piece.
+            limit: how many there may be.
+            small: give up as soon as the timeout is over, also if it gets on.
 
         Raises:
             RejectedError: there are more than ``limit``; at most as many were passed on.
         """
 
     def size(self, name: str) -> int | None:
-        """How many bytes are under a name; None if there are none."""
+        """How many bytes are under a name; None if there are none, -1 if it does not say."""
 
     def put(self, name: str, upload: Upload, *, replace: bool) -> bool:
         """Write all or nothing; False if the name was taken and is not to be replaced."""
@@ -64,17 +78,12 @@ class Transport(Protocol):
         """What is in a table, without the table's own name and slashes."""
 
     def close(self) -> None:
-        """Let go of connections."""
+        """End what goes on, and let go of connections. What is asked later gets a LeftError."""
 
 
 def path_of(table: str, digest: str) -> str:
     """The name of a digest in a table: as in a local store."""
     return f"{table}/{digest[:2]}/{digest[2:]}"
-
-
-def patience(timeout: float, size: int) -> float:
-    """Seconds that a transfer of ``size`` bytes may take in all."""
-    return timeout + size / SLOWEST
 
 
 def connect(settings: Settings) -> Transport:
