@@ -192,10 +192,10 @@ class Link:
         """
         with self._probing:
             if not self._is_remote and not self.reads.reason:
-                name, seconds = path_of("records", _NOBODYS), self.settings.timeout
+                name = path_of("records", _NOBODYS)
                 try:
                     self._is_remote = not self.read(
-                        lambda transport: transport.get(name, len, RECORD_LIMIT, seconds)
+                        lambda transport: transport.get(name, len, RECORD_LIMIT, small=True)
                     )
                 except RejectedError:
                     return False
