@@ -43,13 +43,13 @@ class Order:
                 if not is_quiet_import(statement):
                     rest.append(statement)
             elif isinstance(statement, ast.Assign | ast.AnnAssign):
-                if self._count[name] == 1 and self._effects.is_free(statement):
+                if self._is_free(name, statement):
                     free[name] = statement
                 else:
                     rest.append(statement)
             else:
                 self._named[id(statement)] = name
-                if self._count[name] == 1 and self._effects.is_free(statement):
+                if self._is_free(name, statement):
                     free[name] = statement
                     if isinstance(statement, ast.ClassDef):
                         self._effects.classes.add(name)
@@ -59,6 +59,14 @@ class Order:
         self._settle(rest, free)
         for name, statement in free.items():
             self._named[id(statement)] = name
+
+    def _is_free(self, name: str, statement: ast.stmt) -> bool:
+        if self._count[name] > 1 or not self._effects.is_free(statement):
+            return False
+        # What a name stands for that is bound again depends on the place.
+        parts = [*_evaluated(statement), *_annotations(statement)]
+        read = {n.id for part in parts for n in ast.walk(part) if isinstance(n, ast.Name)}
+        return all(self._count[name] < 2 for name in read)
 
     def _settle(self, rest: list[ast.stmt], free: dict[str, ast.stmt]) -> None:
         """What looks into something that the rest may change has a place too."""
@@ -103,3 +111,15 @@ def _evaluated(statement: ast.stmt) -> Iterator[ast.AST]:
             yield from _evaluated(inner)
     elif isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
         yield statement.value
+
+
+def _annotations(statement: ast.stmt) -> Iterator[ast.expr]:
+    """Those that making a definition may evaluate."""
+    if isinstance(statement, _Def):
+        found = [*(n.annotation for n in ast.walk(statement.args) if isinstance(n, ast.arg))]
+        yield from (note for note in [*found, statement.returns] if note is not None)
+    elif isinstance(statement, ast.AnnAssign):
+        yield statement.annotation
+    elif isinstance(statement, ast.ClassDef):
+        for inner in statement.body:
+            yield from _annotations(inner)

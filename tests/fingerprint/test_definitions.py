@@ -132,6 +132,48 @@ def test_the_place_of_what_has_one_counts(tmp_path: Path) -> None:
     assert {name for name in first if first[name] != second[name]} == {"stage.py:<module>"}
 
 
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "class A:\n    k = N\n",
+        "class A:\n    k: N\n",
+        "class A:\n    def f(self, x=N):\n        pass\n",
+        "def f(x=N):\n    pass\n",
+        "def f(*, x=N):\n    pass\n",
+        "def f(x: N):\n    pass\n",
+        "def f() -> N:\n    pass\n",
+        "M = N\n",
+        "M: int = N\n",
+    ],
+)
+@pytest.mark.parametrize(
+    "again",
+    [
+        "N = 2\n",
+        "if open:\n    N = 2\n",
+        "def g():\n    global N\n    N = 2\n\n\ng()\n",
+        "from m import N\n",
+    ],
+)
+def test_the_place_counts_of_what_reads_a_name_that_is_bound_again(
+    tmp_path: Path, definition: str, again: str
+) -> None:
+    def code(*parts: str) -> dict[str, str]:
+        reached(tmp_path, {"stage.py": "N = 1\n" + "".join(parts), "m.py": "N = 1\n"})
+        return dict(Fingerprints([tmp_path]).of(tmp_path / "stage.py", tmp_path))
+
+    assert code(definition, again) != code(again, definition)
+
+
+def test_no_place_counts_of_what_reads_it_while_running(tmp_path: Path) -> None:
+    def code(*parts: str) -> dict[str, str]:
+        reached(tmp_path, {"stage.py": "N = 1\n" + "".join(parts)})
+        return dict(Fingerprints([tmp_path]).of(tmp_path / "stage.py", tmp_path))
+
+    definition, again = "def f():\n    return N\n", "N = 2\n"
+    assert code(definition, again) == code(again, definition)
+
+
 def test_classes_found_by_what_they_derive_from(tmp_path: Path) -> None:
     own = "class Base:\n    pass\n\n\nclass Heir(Base):\n    pass\n"
     found = reached(
