@@ -251,12 +251,18 @@ class Folders(Values):
 
     def _dots(self, node: ast.expr) -> int:
         """How often a text says "the folder above"."""
-        if last(node) == "pardir":
-            return 1
-        if isinstance(node, ast.Name):
-            return max((self._dots(v) for v in self.values.get(node.id, ())), default=0)
-        value = getattr(node, "value", None)
-        return value.split("/").count("..") if isinstance(value, str) else 0
+        waiting, seen, found = [node], set(), 0
+        while waiting:
+            part = waiting.pop()
+            value = getattr(part, "value", None)
+            if last(part) == "pardir":
+                found = max(found, 1)
+            elif isinstance(part, ast.Name) and part.id not in seen:
+                seen.add(part.id)
+                waiting += self.values.get(part.id, ())
+            elif isinstance(value, str):
+                found = max(found, value.split("/").count(".."))
+        return found
 
 
 def _given(node: ast.Call) -> list[ast.expr]:

@@ -78,6 +78,8 @@ def read(project: Path, text: str) -> set[str]:
         ("string.Template('$h/$n').substitute(h=H, n=x)", EVERY),
         ("H / str(SIZE)\nSIZE = 10", EVERY),
         ("H / n\nn = 'a.json'\nmatch x:\n    case {'file': n}:\n        pass", EVERY),
+        ("H / n\nfor n in n: pass", EVERY),
+        ("H / n\nfor m, n in zip(m, n): n = m", EVERY),
         ("H / n\nn = 'a.json'\nfrom other import n", EVERY),
     ],
 )
