@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from edgepipe.fingerprint.effects import Effects, name_bound
-from edgepipe.fingerprint.names import Import, bound_names, is_quiet_import
+from edgepipe.fingerprint.names import Import, bound_names, is_quiet_import, last
 
 _Def = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -23,6 +23,9 @@ class Order:
 
     def __init__(self, body: list[ast.stmt], imports: Iterable[Import]) -> None:
         self._count = Counter(bound_names(body))
+        # What only tells type checkers more is no other meaning.
+        told = Counter(s.name for s in body if isinstance(s, _Def) and _is_overload(s))
+        self._count -= Counter({n: min(told[n], self._count[n] - 1) for n in told})
         self._effects = Effects(body, imports, set(self._count))
         self.placed: set[str] = set()
         """Definitions that have a place."""
@@ -84,6 +87,10 @@ class Order:
                     waiting.append(statement)
                     if not isinstance(statement, ast.Assign | ast.AnnAssign):
                         self.placed.add(name)
+
+
+def _is_overload(function: _Def) -> bool:
+    return any(last(decorator) == "overload" for decorator in function.decorator_list)
 
 
 def _looks_into(statement: ast.stmt) -> set[str]:

@@ -147,7 +147,9 @@ class Walk:
     def code(self, read: Callable[[Path], str]) -> dict[str, str]:
         """Digests by name. ``read`` gives the digest of a file that is no code."""
         units = {path: self._linker.unit(place) for path, place in self._loaded.items()}
-        docstrings = any(unit.traits.docstrings for unit in self._theirs())
+        traits = [unit.traits for unit in self._theirs()]
+        docstrings = any(t.docstrings for t in traits)
+        docstrings |= any(t.fields for t in traits) and any(t.describes for t in traits)
         sources = any(u.traits.sources or u.paths.reads_code for u in self._theirs())
         parts: list[tuple[str, str, str]] = []
         files = {path: _file(place) for path, place in self._loaded.items()}

@@ -60,6 +60,9 @@ def test_of_a_helper_the_definitions_that_are_meant_count(
         ("import other\nclass One(other.Base):\n    pass\n", True),
         ("class Base:\n    def __init_subclass__(cls):\n        ALL.append(cls)\nALL = []\n", True),
         ("ONE = open('x')\n", True),
+        ("from r import R\nONE = R('a').split()\n", True),
+        ("from r import Path\nONE = Path('a').resolve()\n", True),
+        ("from r import overload\n@overload\ndef one():\n    pass\n", True),
         ("def one(x=print()):\n    return 1\n", True),
         ("def one():\n    return 1\ndef one():\n    return 2\n", True),
         ("ONE = 1\nONE += 1\n", True),
@@ -96,6 +99,11 @@ def test_what_importing_does_counts_though_nothing_names_it(
         "import logging\nONE = logging.getLogger(__name__)\n",
         "import numpy as np\nONE = np.float32 | np.pi\n",
         "from r import R\ndef one(x: R[int] | None):\n    pass\n",
+        "from pathlib import Path\nONE = Path(__file__).resolve().parent\n",
+        "import threading\nONE = threading.Lock()\n",
+        "import re\nONE = 'a b'.split()\n",
+        "from typing import overload\n@overload\ndef one(x: int): ...\n"
+        "@overload\ndef one(x: str): ...\ndef one(x):\n    pass\n",
     ],
 )
 def test_what_only_binds_a_name_does_not_count_unasked(tmp_path: Path, module: str) -> None:
