@@ -47,12 +47,15 @@ _CALLS = frozenset(
         "Annotated",
         "BeforeValidator",
         "ConfigDict",
+        "Counter",
+        "Decimal",
         "Field",
         "Literal",
         "Lock",
         "MappingProxyType",
         "Metric",
         "NewType",
+        "OrderedDict",
         "ParamSpec",
         "Path",
         "PlainSerializer",
@@ -68,6 +71,8 @@ _CALLS = frozenset(
         "bool",
         "cast",
         "compile",
+        "defaultdict",
+        "deque",
         "dict",
         "field",
         "float",
@@ -83,10 +88,11 @@ _CALLS = frozenset(
         "range",
         "set",
         "str",
+        "timedelta",
         "tuple",
     }
 )
-_METHODS = frozenset({"absolute", "joinpath", "lower", "resolve", "split", "strip", "upper"})
+_METHODS = frozenset({"absolute", "join", "joinpath", "lower", "resolve", "split", "strip", "upper"})
 """Of texts and paths: they give a value and change nothing."""
 _EXPRESSIONS = (
     ast.Constant,

@@ -102,6 +102,9 @@ def test_what_importing_does_counts_though_nothing_names_it(
         "from pathlib import Path\nONE = Path(__file__).resolve().parent\n",
         "import threading\nONE = threading.Lock()\n",
         "import re\nONE = 'a b'.split()\n",
+        "import re\nONE = ', '.join(['a'])\n",
+        "from collections import defaultdict\nONE = defaultdict(list)\n",
+        "from datetime import timedelta\nONE = timedelta(days=1)\n",
         "from typing import overload\n@overload\ndef one(x: int): ...\n"
         "@overload\ndef one(x: str): ...\ndef one(x):\n    pass\n",
     ],
