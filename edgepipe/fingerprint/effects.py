@@ -92,7 +92,9 @@ _CALLS = frozenset(
         "tuple",
     }
 )
-_METHODS = frozenset({"absolute", "join", "joinpath", "lower", "resolve", "split", "strip", "upper"})
+_METHODS = frozenset(
+    {"absolute", "join", "joinpath", "lower", "resolve", "split", "strip", "upper"}
+)
 """Of texts and paths: they give a value and change nothing."""
 _EXPRESSIONS = (
     ast.Constant,

@@ -9,9 +9,22 @@ from collections.abc import Iterator
 from edgepipe.fingerprint.folders import Folders, is_join
 from edgepipe.fingerprint.names import Package, imports_of, last, pattern
 
-LISTS = {"iterdir", "glob", "iglob", "rglob", "listdir", "scandir", "walk"}
+LISTS = {
+    "chdir",
+    "copytree",
+    "fwalk",
+    "glob",
+    "iglob",
+    "iterdir",
+    "listdir",
+    "rglob",
+    "scandir",
+    "walk",
+}
 JOINS = {"joinpath", "with_name", "with_stem", "with_suffix"}
 GIVES = {"get_data", "open_binary", "open_text", "path", "read_binary", "read_text"}
+_MAKES = {"Path", "PosixPath", "PurePath", "PurePosixPath", "join"}
+"""These join what they are given."""
 _FILLS = {"format", "format_map", "safe_substitute", "substitute"}
 _WILD = re.compile(r"\[[^\]]*\]|[*?.]")
 SHORT = 3
@@ -109,7 +122,8 @@ class Lookups(Folders):
         owner = node.func.value if isinstance(node.func, ast.Attribute) else None
         if name in GIVES and self.gives and len(given) > 1 and owner is not None:
             yield ast.Name("__file__"), self.known(given[1])
-        if name == "join" and (len(given) > 1 or any(isinstance(g, ast.Starred) for g in given)):
+        starred = any(isinstance(part, ast.Starred) for part in given)
+        if name in _MAKES and (len(given) > 1 or starred):
             yield from self._joined(given[0], given[1:])
         elif name == "join" and given and owner is not None:
             # A text between the parts of a path.
@@ -141,11 +155,22 @@ class Lookups(Folders):
 
     def _is_within(self, folder: ast.expr, seen: frozenset[str] = frozenset()) -> bool:
         """Whether a folder is one that a text names."""
-        while is_join(folder):
-            if pattern(folder.right, ()).strip("*./"):
+        while parts := _parts(folder):
+            folder, *names = parts
+            if any(pattern(name, ()).strip("*./") for name in names):
                 return True
-            folder = folder.left
         values = self.values.get(last(folder), ()) if isinstance(folder, ast.Name) else ()
         if not values or last(folder) in seen | self.free:
             return False
         return all(self._is_within(value, seen | {last(folder)}) for value in values)
+
+
+def _parts(path: ast.expr) -> list[ast.expr]:
+    """What a path is joined of; nothing for any other expression."""
+    if is_join(path):
+        return [path.left, path.right]
+    if isinstance(path, ast.Call) and last(path.func) in _MAKES | {"joinpath"}:
+        if isinstance(path.func, ast.Attribute) and last(path.func) == "joinpath":
+            return [path.func.value, *path.args]
+        return path.args
+    return []
