@@ -118,7 +118,9 @@ class Traits:
             everywhere=bool(either & _EVERYWHERE) or by_text,
             heirs=tuple(sorted(_heirs(tree, package))) if "__subclasses__" in either else (),
             loose=tuple(sorted(w for w in either if w.isidentifier())) if finds_modules else (),
-            docstrings=bool(either & _DOCSTRINGS) or "__doc__" in texts,
+            docstrings=bool(either & _DOCSTRINGS)
+            or "__doc__" in texts
+            or ("description" in either and bool(either & _FIELDS)),
             fields=bool(either & _FIELDS),
             describes=_takes_description(tree),
             sources=bool(either & _SOURCES),
@@ -182,13 +184,19 @@ def _finds_modules(tree: ast.AST) -> bool:
 
 
 def _takes_description(tree: ast.AST) -> bool:
-    """Whether it takes an attribute of that name, and does not only give one."""
+    """Whether it takes the description of something that it is given, as a helper does."""
+    given: set[str] = set()
+    owners: list[ast.AST] = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and node.attr == "description":
-            return True
-        if isinstance(node, ast.Constant) and node.value == "description":
-            return True
-    return False
+        if isinstance(node, ast.arg):
+            given.add(node.arg)
+        elif isinstance(node, ast.For | ast.AsyncFor | ast.comprehension):
+            given |= {n.id for n in ast.walk(node.target) if isinstance(n, ast.Name)}
+        elif isinstance(node, ast.Attribute) and node.attr == "description":
+            owners.append(node.value)
+        elif isinstance(node, ast.Call) and last(node.func) in {"attrgetter", "getattr"}:
+            owners += [text for text in node.args if getattr(text, "value", "") == "description"]
+    return any(not isinstance(owner, ast.Name) or owner.id in given for owner in owners)
 
 
 def _asks_for_all(tree: ast.AST) -> bool:
