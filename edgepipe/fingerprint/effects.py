@@ -7,7 +7,7 @@ import builtins
 import sys
 from collections.abc import Iterable
 
-from edgepipe.fingerprint.names import Import, dotted
+from edgepipe.fingerprint.names import Import, dotted, last
 
 _QUIET_PACKAGES = {"pydantic", "edgepipe", "torch", "numpy", "typing_extensions"}
 _DECORATORS = frozenset(
@@ -47,11 +47,15 @@ _CALLS = frozenset(
         "Annotated",
         "BeforeValidator",
         "ConfigDict",
+        "Counter",
+        "Decimal",
         "Field",
         "Literal",
+        "Lock",
         "MappingProxyType",
         "Metric",
         "NewType",
+        "OrderedDict",
         "ParamSpec",
         "Path",
         "PlainSerializer",
@@ -59,6 +63,7 @@ _CALLS = frozenset(
         "Port",
         "PurePath",
         "PurePosixPath",
+        "RLock",
         "TypeVar",
         "WrapValidator",
         "attrgetter",
@@ -66,6 +71,8 @@ _CALLS = frozenset(
         "bool",
         "cast",
         "compile",
+        "defaultdict",
+        "deque",
         "dict",
         "field",
         "float",
@@ -81,9 +88,14 @@ _CALLS = frozenset(
         "range",
         "set",
         "str",
+        "timedelta",
         "tuple",
     }
 )
+_METHODS = frozenset(
+    {"absolute", "join", "joinpath", "lower", "resolve", "split", "strip", "upper"}
+)
+"""Of texts and paths: they give a value and change nothing."""
 _EXPRESSIONS = (
     ast.Constant,
     ast.Name,
@@ -206,6 +218,9 @@ class Effects:
         if isinstance(node, ast.Lambda):
             return True
         if isinstance(node, ast.Call):
+            if isinstance(node.func, ast.Attribute) and self._is_known(node.func.value):
+                parts = [node.func.value, *node.args, *(k.value for k in node.keywords)]
+                return node.func.attr in _METHODS and all(map(self._is_pure, parts))
             root = dotted(node.func).partition(".")[0]
             validates = root in self.classes and _tail(node.func) == "model_validate"
             if not validates and (_tail(node.func) not in _CALLS or not self._is_quiet(root)):
@@ -218,6 +233,17 @@ class Effects:
             for child in ast.iter_child_nodes(node)
             if isinstance(child, ast.expr)
         )
+
+    def _is_known(self, node: ast.expr) -> bool:
+        """Whether it is a text written out, or a path made of what is given there."""
+        if isinstance(node, ast.Constant):
+            return isinstance(node.value, str)
+        if isinstance(node, ast.Attribute):
+            return node.attr == "parent" and self._is_known(node.value)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            return node.func.attr in _METHODS and self._is_known(node.func.value)
+        paths = {"Path", "PurePath", "PurePosixPath"}
+        return isinstance(node, ast.Call) and last(node.func) in paths
 
     def _acting(self, body: list[ast.stmt]) -> set[str]:
         """Names of what is imported, or made of that: an operator on it may do anything."""

@@ -110,7 +110,7 @@ class _Collector:
     unit: Read
     folder: Path | None
     links: Links = field(default_factory=Links)
-    seen: set[tuple[Place, str]] = field(default_factory=set)
+    seen: set[tuple[Place, Import, str]] = field(default_factory=set)
 
     def load(self, place: Place) -> Unit:
         self.links.loads[place] = None
@@ -253,8 +253,8 @@ class _Collector:
             return
         while chain and self._is_module(f"{module}.{chain[0]}", folder):
             for found in self.modules.files_of(module, folder):
-                if chain[0] in self.unit(found).definitions:
-                    self.take(found, chain[0])
+                # The package may bind the name of its module to something else.
+                self._take_name(found, chain)
             module = f"{module}.{chain.pop(0)}"
             self._load_module(module, folder)
         if not chain or (chain[0].startswith("__") and chain[0].endswith("__")):
@@ -275,8 +275,9 @@ class _Collector:
         if name in unit.definitions:
             self.take(place, name)
         for item in unit.imports:
-            if item.local == name and (place, ".".join(chain)) not in self.seen:
-                self.seen.add((place, ".".join(chain)))
+            step = (place, item, ".".join(chain))
+            if item.local == name and step not in self.seen:
+                self.seen.add(step)
                 self._import(item, chain[1:], place, outside=True)
 
 

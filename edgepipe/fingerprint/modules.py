@@ -20,6 +20,8 @@ ENGINE = "edgepipe"
 ENGINE_FOLDER = Path(__file__).parent.parent
 _VENV = "pyvenv.cfg"
 """Marks a folder of installed packages."""
+_LINKS = 3
+"""So many links to folders are followed one after the other, since they may lead in circles."""
 
 
 class Modules:
@@ -120,7 +122,8 @@ class Modules:
             self._below[folder] = list(self._walk(folder))
         return self._below[folder]
 
-    def _walk(self, folder: Path) -> Iterator[Path]:
+    def _walk(self, folder: Path, through: frozenset[Path] = frozenset()) -> Iterator[Path]:
+        """The files below a folder; ``through``: what the links on the way to it lead to."""
         self.seek(folder)
         for here, folders, names in os.walk(folder):
             if _VENV in names:
@@ -130,7 +133,26 @@ class Modules:
             place = Path(here)
             self.seek(place)
             self.listed.setdefault(place, names_in(here))
-            yield from (place / name for name in sorted(names) if not name.endswith(".pyc"))
+            # Code has one place: it would find itself again below a link, and so on.
+            left_out = (".py", ".pyc") if through else ".pyc"
+            yield from (place / name for name in sorted(names) if not name.endswith(left_out))
+            for name in folders:
+                target = self._link(place / name)
+                if target and target not in through and len(through) < _LINKS:
+                    yield from self._walk(place / name, through | {target})
+
+    def _link(self, path: Path) -> Path | None:
+        """Where a link leads, if to a folder of one's own that does not hold the link."""
+        if not path.is_symlink():
+            return None
+        target = path.resolve()
+        if path.parent.resolve().is_relative_to(target):
+            return None
+        for root in map(Path.resolve, self._own()):
+            if target.is_relative_to(root):
+                hidden = any(part.startswith(".") for part in target.relative_to(root).parts)
+                return None if hidden else target
+        return None
 
     def seek(self, *folders: Path) -> None:
         """Note that something was looked for in some folders."""

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from edgepipe.fingerprint.effects import Effects, name_bound
-from edgepipe.fingerprint.names import Import, bound_names, is_quiet_import
+from edgepipe.fingerprint.names import Import, bound_names, is_quiet_import, last
 
 _Def = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -23,6 +23,9 @@ class Order:
 
     def __init__(self, body: list[ast.stmt], imports: Iterable[Import]) -> None:
         self._count = Counter(bound_names(body))
+        # What only tells type checkers more is no other meaning.
+        told = Counter(s.name for s in body if isinstance(s, _Def) and _is_overload(s))
+        self._count -= Counter({n: min(told[n], self._count[n] - 1) for n in told})
         self._effects = Effects(body, imports, set(self._count))
         self.placed: set[str] = set()
         """Definitions that have a place."""
@@ -43,13 +46,13 @@ class Order:
                 if not is_quiet_import(statement):
                     rest.append(statement)
             elif isinstance(statement, ast.Assign | ast.AnnAssign):
-                if self._count[name] == 1 and self._effects.is_free(statement):
+                if self._is_free(name, statement):
                     free[name] = statement
                 else:
                     rest.append(statement)
             else:
                 self._named[id(statement)] = name
-                if self._count[name] == 1 and self._effects.is_free(statement):
+                if self._is_free(name, statement):
                     free[name] = statement
                     if isinstance(statement, ast.ClassDef):
                         self._effects.classes.add(name)
@@ -59,6 +62,14 @@ class Order:
         self._settle(rest, free)
         for name, statement in free.items():
             self._named[id(statement)] = name
+
+    def _is_free(self, name: str, statement: ast.stmt) -> bool:
+        if self._count[name] > 1 or not self._effects.is_free(statement):
+            return False
+        # What a name stands for that is bound again depends on the place.
+        parts = [*_evaluated(statement), *_annotations(statement)]
+        read = {n.id for part in parts for n in ast.walk(part) if isinstance(n, ast.Name)}
+        return all(self._count[name] < 2 for name in read)
 
     def _settle(self, rest: list[ast.stmt], free: dict[str, ast.stmt]) -> None:
         """What looks into something that the rest may change has a place too."""
@@ -76,6 +87,10 @@ class Order:
                     waiting.append(statement)
                     if not isinstance(statement, ast.Assign | ast.AnnAssign):
                         self.placed.add(name)
+
+
+def _is_overload(function: _Def) -> bool:
+    return any(last(decorator) == "overload" for decorator in function.decorator_list)
 
 
 def _looks_into(statement: ast.stmt) -> set[str]:
@@ -103,3 +118,15 @@ def _evaluated(statement: ast.stmt) -> Iterator[ast.AST]:
             yield from _evaluated(inner)
     elif isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
         yield statement.value
+
+
+def _annotations(statement: ast.stmt) -> Iterator[ast.expr]:
+    """Those that making a definition may evaluate."""
+    if isinstance(statement, _Def):
+        found = [*(n.annotation for n in ast.walk(statement.args) if isinstance(n, ast.arg))]
+        yield from (note for note in [*found, statement.returns] if note is not None)
+    elif isinstance(statement, ast.AnnAssign):
+        yield statement.annotation
+    elif isinstance(statement, ast.ClassDef):
+        for inner in statement.body:
+            yield from _annotations(inner)

@@ -91,7 +91,8 @@ class Walk:
     @property
     def rereads(self) -> bool:
         """Whether it may read files again that are loaded."""
-        return self._finds_code or any(unit.traits.rereads for unit in self._theirs())
+        theirs = self._theirs()
+        return self._finds_code or any(u.traits.rereads or u.paths.reads_code for u in theirs)
 
     @property
     def data(self) -> frozenset[Path]:
@@ -103,7 +104,9 @@ class Walk:
         units = {p: self._linker.unit(p) for p in self._loaded.values() if not in_engine(p[0])}
         self.seeks = self.seeks or any(map(finds_files, units.values()))
         code: dict[Place, None] = {}
-        for place in self._files.read_by(units).items():
+        found = self._files.read_by(units)
+        self._data |= found.texts
+        for place in found.files.items():
             if place[0].suffix == ".py" and is_python(self._linker.unit, place):
                 code[place] = None
                 self._finds_code = True
@@ -144,8 +147,10 @@ class Walk:
     def code(self, read: Callable[[Path], str]) -> dict[str, str]:
         """Digests by name. ``read`` gives the digest of a file that is no code."""
         units = {path: self._linker.unit(place) for path, place in self._loaded.items()}
-        docstrings = any(unit.traits.docstrings for unit in self._theirs())
-        sources = any(unit.traits.sources for unit in self._theirs())
+        traits = [unit.traits for unit in self._theirs()]
+        docstrings = any(t.docstrings for t in traits)
+        docstrings |= any(t.fields for t in traits) and any(t.describes for t in traits)
+        sources = any(u.traits.sources or u.paths.reads_code for u in self._theirs())
         parts: list[tuple[str, str, str]] = []
         files = {path: _file(place) for path, place in self._loaded.items()}
         for path, name in self._taken:

@@ -14,6 +14,11 @@ _IMPORTERS = {"__import__", "import_module", "locate", "resolve_name", "run_modu
 _LISTERS = {"iter_modules", "walk_packages"}
 _SPECS = {"exec_module", "load_module", "module_from_spec"}
 _PROGRAM = re.compile(r"(?:^|\s)-m\s+([\w.*]+)")
+_LEADS = {"ImportString", "dictConfig"}
+"""These import what texts name that they are given."""
+_OBJECT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_]\w*")
+_TEXTS = "<texts>"
+"""Stands for these in what `importers` gives."""
 _UNKNOWN = "_edgepipe_unknown_"
 
 
@@ -25,6 +30,8 @@ def importers(tree: ast.AST, words: set[str]) -> dict[str, str]:
     if "pydoc" not in words:
         known.discard("locate")
     found = {name: name for name in known}
+    if words & _LEADS:
+        found[_TEXTS] = _TEXTS
     if not found:
         return found
     for node in ast.walk(tree):
@@ -56,6 +63,8 @@ def imports_by_text(
             yield from _program(node)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield from _text(node.value, package)
+            if _TEXTS in names and _OBJECT.fullmatch(node.value):
+                yield Import("", node.value.replace(":", "."), "*")
         elif isinstance(node, ast.JoinedStr):
             yield from _text(_filled(node), package)
         if last(node) in names and id(node) not in called and _is_loaded(node):

@@ -12,7 +12,16 @@ from edgepipe.fingerprint.names import Package, dotted, imports_of, last
 _OPAQUE = {"globals", "locals", "eval", "exec", "__builtins__"}
 """As names: ``module.eval()`` is something else."""
 _EVERYWHERE = {"__globals__", "f_back", "f_globals", "getmodule", "get_objects"}
-_DOCSTRINGS = {"__doc__", "cleandoc", "getdoc", "model_json_schema", "use_attribute_docstrings"}
+_DOCSTRINGS = {
+    "__doc__",
+    "cleandoc",
+    "getdoc",
+    "json_schema",
+    "model_json_schema",
+    "models_json_schema",
+    "schema_json",
+    "use_attribute_docstrings",
+}
 _FIELDS = {"__fields__", "__pydantic_fields__", "model_fields"}
 _SOURCES = {"findsource", "getsource", "getsourcelines", "linecache"}
 _RUNS = {
@@ -69,6 +78,10 @@ class Traits:
     """Names that it may look up in any module that is loaded."""
     docstrings: bool = False
     """It reads docstrings, or descriptions of parameters."""
+    fields: bool = False
+    """It asks a class for its parameters."""
+    describes: bool = False
+    """It takes the description of something."""
     sources: bool = False
     """It reads code as text, comments too."""
     runs: bool = False
@@ -106,7 +119,10 @@ class Traits:
             heirs=tuple(sorted(_heirs(tree, package))) if "__subclasses__" in either else (),
             loose=tuple(sorted(w for w in either if w.isidentifier())) if finds_modules else (),
             docstrings=bool(either & _DOCSTRINGS)
+            or "__doc__" in texts
             or ("description" in either and bool(either & _FIELDS)),
+            fields=bool(either & _FIELDS),
+            describes=_takes_description(tree),
             sources=bool(either & _SOURCES),
             runs=bool(either & _RUNS) or any(map(_RUNS_PYTHON.search, texts)),
             rereads=bool(either & (_SOURCES | _RUNS | _REREADS))
@@ -165,6 +181,22 @@ def _finds_modules(tree: ast.AST) -> bool:
     return any(dotted(node) == "sys.path" for node in ast.walk(tree)) or any(
         alias.name == "path" for statement in imports for alias in statement.names
     )
+
+
+def _takes_description(tree: ast.AST) -> bool:
+    """Whether it takes the description of something that it is given, as a helper does."""
+    given: set[str] = set()
+    owners: list[ast.AST] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            given.add(node.arg)
+        elif isinstance(node, ast.For | ast.AsyncFor | ast.comprehension):
+            given |= {n.id for n in ast.walk(node.target) if isinstance(n, ast.Name)}
+        elif isinstance(node, ast.Attribute) and node.attr == "description":
+            owners.append(node.value)
+        elif isinstance(node, ast.Call) and last(node.func) in {"attrgetter", "getattr"}:
+            owners += [text for text in node.args if getattr(text, "value", "") == "description"]
+    return any(not isinstance(owner, ast.Name) or owner.id in given for owner in owners)
 
 
 def _asks_for_all(tree: ast.AST) -> bool:

@@ -10,6 +10,8 @@ from edgepipe.fingerprint.names import last, pattern
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _WRAPS = {"Path", "PurePath", "format", "fspath", "join", "list", "sorted", "str", "tuple"}
 """What these give is called as what they are given."""
+_KEYED = {"__import__", "files", "find_spec", "get", "getattr", "getenv", "import_module", "pop"}
+"""A text that these are given is the name of something else than a file."""
 
 
 class Values:
@@ -40,8 +42,14 @@ class Values:
             self._assign(node.target, node.iter)
         elif isinstance(node, ast.withitem) and node.optional_vars:
             self._assign(node.optional_vars, node.context_expr)
-        elif isinstance(node, ast.alias) and node.asname:
-            self.aliases[node.asname] = node.name
+        elif isinstance(node, ast.alias):
+            self.free.add(node.asname or node.name)
+            if node.asname:
+                self.aliases[node.asname] = node.name
+        elif isinstance(node, ast.MatchAs | ast.MatchStar) and node.name:
+            self.free.add(node.name)
+        elif isinstance(node, ast.MatchMapping) and node.rest:
+            self.free.add(node.rest)
         elif isinstance(node, ast.arg):
             self.free.add(node.arg)
         elif isinstance(node, ast.ClassDef):
@@ -92,17 +100,39 @@ class Values:
         if isinstance(node, ast.Call) and last(node.func) in _WRAPS:
             if last(node.func) in {"join", "format"} and pattern(node, ()) == "*":
                 return False
+            if last(node.func) == "str" and not self.names(node):
+                # A number, say.
+                return False
             return all(self.known(given, seen) for given in node.args)
         return False
 
-    def names(self, node: ast.AST, seen: frozenset[str] = frozenset()) -> bool:
+    def names(self, node: ast.AST) -> bool:
         """Whether a text in it names a folder, or how the names of files look."""
-        for inner in ast.walk(node):
+        waiting = [node]
+        seen = set(self.free)
+        while waiting:
+            inner = waiting.pop()
             if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
                 if inner.value.strip("*./"):
                     return True
-            elif isinstance(inner, ast.Name) and inner.id not in seen | self.free:
-                values = self.values.get(inner.id, ())
-                if any(self.names(value, seen | {inner.id}) for value in values):
-                    return True
+            elif isinstance(inner, ast.Name) and inner.id not in seen:
+                seen.add(inner.id)
+                waiting += self.values.get(inner.id, ())
+            if isinstance(inner, ast.Subscript):
+                waiting.append(inner.value)
+            elif isinstance(inner, ast.Call) and last(inner.func) in _KEYED:
+                waiting.append(inner.func)
+            else:
+                waiting += ast.iter_child_nodes(inner)
         return False
+
+    def is_up(self, node: ast.AST, seen: frozenset[str] = frozenset()) -> bool:
+        """Whether a part of a path names nothing, but may lead to the folder above."""
+        if isinstance(node, ast.Constant):
+            return isinstance(node.value, str) and not node.value.strip("./")
+        if last(node) in {"altsep", "curdir", "pardir", "sep"}:
+            return True
+        values = self.values.get(last(node), ())
+        if not values or last(node) in seen | self.free:
+            return False
+        return all(self.is_up(value, seen | {last(node)}) for value in values)

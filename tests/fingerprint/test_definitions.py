@@ -60,6 +60,9 @@ def test_of_a_helper_the_definitions_that_are_meant_count(
         ("import other\nclass One(other.Base):\n    pass\n", True),
         ("class Base:\n    def __init_subclass__(cls):\n        ALL.append(cls)\nALL = []\n", True),
         ("ONE = open('x')\n", True),
+        ("from r import R\nONE = R('a').split()\n", True),
+        ("from r import Path\nONE = Path('a').resolve()\n", True),
+        ("from r import overload\n@overload\ndef one():\n    pass\n", True),
         ("def one(x=print()):\n    return 1\n", True),
         ("def one():\n    return 1\ndef one():\n    return 2\n", True),
         ("ONE = 1\nONE += 1\n", True),
@@ -96,6 +99,14 @@ def test_what_importing_does_counts_though_nothing_names_it(
         "import logging\nONE = logging.getLogger(__name__)\n",
         "import numpy as np\nONE = np.float32 | np.pi\n",
         "from r import R\ndef one(x: R[int] | None):\n    pass\n",
+        "from pathlib import Path\nONE = Path(__file__).resolve().parent\n",
+        "import threading\nONE = threading.Lock()\n",
+        "import re\nONE = 'a b'.split()\n",
+        "import re\nONE = ', '.join(['a'])\n",
+        "from collections import defaultdict\nONE = defaultdict(list)\n",
+        "from datetime import timedelta\nONE = timedelta(days=1)\n",
+        "from typing import overload\n@overload\ndef one(x: int): ...\n"
+        "@overload\ndef one(x: str): ...\ndef one(x):\n    pass\n",
     ],
 )
 def test_what_only_binds_a_name_does_not_count_unasked(tmp_path: Path, module: str) -> None:
@@ -130,6 +141,48 @@ def test_the_place_of_what_has_one_counts(tmp_path: Path) -> None:
     (tmp_path / "stage.py").write_text(f"{head}\n\n\n{two}\n\n\n{one}\n")
     second = Fingerprints([tmp_path]).of(tmp_path / "stage.py", tmp_path)
     assert {name for name in first if first[name] != second[name]} == {"stage.py:<module>"}
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "class A:\n    k = N\n",
+        "class A:\n    k: N\n",
+        "class A:\n    def f(self, x=N):\n        pass\n",
+        "def f(x=N):\n    pass\n",
+        "def f(*, x=N):\n    pass\n",
+        "def f(x: N):\n    pass\n",
+        "def f() -> N:\n    pass\n",
+        "M = N\n",
+        "M: int = N\n",
+    ],
+)
+@pytest.mark.parametrize(
+    "again",
+    [
+        "N = 2\n",
+        "if open:\n    N = 2\n",
+        "def g():\n    global N\n    N = 2\n\n\ng()\n",
+        "from m import N\n",
+    ],
+)
+def test_the_place_counts_of_what_reads_a_name_that_is_bound_again(
+    tmp_path: Path, definition: str, again: str
+) -> None:
+    def code(*parts: str) -> dict[str, str]:
+        reached(tmp_path, {"stage.py": "N = 1\n" + "".join(parts), "m.py": "N = 1\n"})
+        return dict(Fingerprints([tmp_path]).of(tmp_path / "stage.py", tmp_path))
+
+    assert code(definition, again) != code(again, definition)
+
+
+def test_no_place_counts_of_what_reads_it_while_running(tmp_path: Path) -> None:
+    def code(*parts: str) -> dict[str, str]:
+        reached(tmp_path, {"stage.py": "N = 1\n" + "".join(parts)})
+        return dict(Fingerprints([tmp_path]).of(tmp_path / "stage.py", tmp_path))
+
+    definition, again = "def f():\n    return N\n", "N = 2\n"
+    assert code(definition, again) == code(again, definition)
 
 
 def test_classes_found_by_what_they_derive_from(tmp_path: Path) -> None:

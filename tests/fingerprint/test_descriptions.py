@@ -42,3 +42,24 @@ def test_a_description_counts_only_where_it_is_read(
 
     assert (code("one text") != code("another")) is counts
     assert code("one text") != code("one text", default="2")
+
+
+@pytest.mark.parametrize(
+    ("use", "counts"),
+    [
+        ("field.description", True),
+        ("getattr(field, 'description')", True),
+        ("field.default", False),
+    ],
+)
+def test_a_description_counts_where_a_helper_reads_it(
+    tmp_path: Path, use: str, counts: bool
+) -> None:
+    def code(text: str) -> dict[str, str]:
+        (tmp_path / "helper.py").write_text(f"def told(field):\n    return {use}\n")
+        told = 'told(type(self).model_fields["number"])'
+        stage = STAGE.format(module="pydantic", default="1", more="", use=told, text=text)
+        (tmp_path / "stage.py").write_text(f"from helper import told\n{stage}")
+        return dict(Fingerprints([tmp_path]).of(tmp_path / "stage.py", tmp_path))
+
+    assert (code("one text") != code("another")) is counts

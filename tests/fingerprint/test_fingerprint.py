@@ -185,7 +185,8 @@ def test_docstrings_count_where_they_are_read(tmp_path: Path) -> None:
         (tmp_path / "stage.py").write_text(text)
         return dict(Fingerprints([tmp_path]).of(tmp_path / "stage.py", tmp_path))
 
-    assert code("A", "__doc__") != code("B", "__doc__")
+    for use in ("__doc__", "getattr(f, '__doc__')", "vars(f)['__doc__']", "T(M).json_schema()"):
+        assert code("A", use) != code("B", use)
     assert code("A", "1") == code("B", "1")
 
 

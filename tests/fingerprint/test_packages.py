@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from reaching import TWO, reached
 
 from edgepipe.fingerprint import Fingerprints
@@ -63,3 +64,38 @@ def test_a_family_may_have_the_name_of_a_package(tmp_path: Path) -> None:
         for name in prints.of(tmp_path / "convert/other.py", tmp_path)
     )
     assert prints.reach(tmp_path / "convert/other.py", tmp_path).foreign == {"onnx"}
+
+
+@pytest.mark.parametrize(
+    "init",
+    [
+        "try:\n    from .fast import f\nexcept ImportError:\n    from .slow import f\n",
+        "import sys\nif sys.version_info > (3,):\n    from .fast import f\nelse:\n"
+        "    from .slow import f\n",
+        "from .fast import f\nfrom .slow import f\n",
+    ],
+)
+@pytest.mark.parametrize("stage", ["from lib import f\nf()\n", "import lib\nlib.f()\n"])
+def test_all_that_a_package_may_bind_to_a_name_counts(
+    tmp_path: Path, init: str, stage: str
+) -> None:
+    body = "def f():\n    return 1\n"
+    files = {"stage.py": stage, "lib/__init__.py": init, "lib/slow.py": body}
+    assert "lib/slow.py:f" in reached(tmp_path, files)
+    assert {"lib/slow.py:f", "lib/fast.py:f"} <= reached(tmp_path, {"lib/fast.py": body})
+
+
+@pytest.mark.parametrize(
+    "init",
+    [
+        "try:\n    from . import fast as m\nexcept ImportError:\n    from . import slow as m\n",
+        "from . import m\nfrom . import fast as m\nfrom . import slow as m\n",
+    ],
+)
+def test_all_modules_that_a_package_may_bind_to_a_name_count(tmp_path: Path, init: str) -> None:
+    body = "def f():\n    return 1\n\n\ndef unused():\n    return 2\n"
+    files = {f"lib/{name}.py": body for name in ("fast", "slow", "m")}
+    files |= {"stage.py": "from lib import m\nm.f()\n", "lib/__init__.py": init}
+    found = reached(tmp_path, files)
+    assert {"lib/fast.py:f", "lib/slow.py:f"} <= found
+    assert not any(name.endswith(":unused") for name in found)
