@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from edgepipe.dumping import dumped
 from edgepipe.errors import ConfigError, Problem
 from edgepipe.filestate import FileState, Seen, tree_digest
 from edgepipe.fingerprint import NOTHING, Fingerprints, Reached, together
@@ -61,10 +62,10 @@ def resolve(
     Raises:
         ConfigError: something that is named is not there, with its place.
     """
-    plain = stage.model_dump(mode="json", by_alias=True)
+    plain = dumped(stage)
     if not _may_be_marked(type(stage)):
         return Resolved(plain, plain, {}, NOTHING, ())
-    worker = stage.model_dump(mode="json", by_alias=True)
+    worker = dumped(stage)
     seen: dict[str, Seen] = {}
     code: list[Reached] = []
     paths: list[Path] = []

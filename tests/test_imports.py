@@ -40,7 +40,8 @@ LAYERS = [
     {"report", "runner", "executor", "worker", "machine", "witness", "temporary"},
     {"compiler", "planner", "manual", "runs", "remote"},
     {"gatecheck"},
-    {"config", "variables", "yamlparse", "key", "graph", "store", "project", "sources"},
+    {"config", "variables", "yamlparse", "key", "graph", "store", "project", "sources"}
+    | {"dumping"},
     {"environments"},
     {"spec", "stage", "kinds", "fingerprint", "filestate", "events", "results", "gates"}
     | {"explain"},
