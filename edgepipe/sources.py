@@ -20,6 +20,7 @@ from edgepipe.fingerprint import NOTHING, Fingerprints, Reached, together
 from edgepipe.masking import NAME
 from edgepipe.project import Project
 from edgepipe.stage import SecretName, SourceCode, SourcePath, Stage
+from edgepipe.watch import TreeStamp
 from edgepipe.yamltree import Node
 
 Loc = tuple[str | int, ...]
@@ -41,8 +42,8 @@ class Resolved:
     """The user's files and folders."""
     files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Dotted parameter → file below it → digest of its content."""
-    stamps: Mapping[str, str] = field(default_factory=dict)
-    """Dotted parameter → a text that changes whenever a file below it is written."""
+    stamps: Mapping[str, TreeStamp] = field(default_factory=dict)
+    """Dotted parameter → what tells whether a file below it is written."""
     secrets: tuple[str, ...] = ()
     """Environment variables that hold secrets of the stage; no part of its key."""
 

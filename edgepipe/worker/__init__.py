@@ -114,7 +114,7 @@ def _end() -> None:
             with contextlib.suppress(OSError):
                 # Who takes over waits until it is known what can be gone on with.
                 context.hold.take(os.fspath(context.scratch_path), 0.0)
-            if context.watch.edited() or context.watch.vouch():
+            if any(context.watch.data()) or context.watch.vouch():
                 astray = Path(f"{context.scratch_path}.partial")
                 context.scratch_path.rename(astray)
                 shutil.rmtree(astray, ignore_errors=True)
