@@ -27,8 +27,10 @@ TreeStamp = Sequence[str]
 were last changed at all.
 """
 
-_BY_THE_WAY = re.compile(r"\.DS_Store|\..*\.sw[a-z]|\.#.*|.*~|4913|\.nfs[0-9a-f]{8,}")
+_BY_THE_WAY = re.compile(r"\.DS_Store|\..*\.sw[a-z]|\.#.*|.*~|\.nfs[0-9a-f]{8,}")
 """What file managers, editors and NFS leave in a folder that somebody looks into."""
+_PROBE = "4913"
+"""The name of an empty file by which vim finds out whether it may write; also of anybody's data."""
 
 
 class Watch:
@@ -215,11 +217,19 @@ def names_in(folder: str) -> set[str]:
     """The names in a folder, less those that come with a run; none where there is no folder."""
     with contextlib.suppress(OSError):
         names = os.listdir(folder)  # noqa: PTH208
-        return {n for n in names if not n.endswith(".pyc") and not _BY_THE_WAY.fullmatch(n)} - {
-            "__pycache__",
-            ".edgepipe",
-        }
+        known = {n for n in names if not _is_by_the_way(n, f"{folder}/{n}")}
+        return {n for n in known if not n.endswith(".pyc")} - {"__pycache__", ".edgepipe"}
     return set()
+
+
+def _is_by_the_way(name: str, path: str) -> bool:
+    if name != _PROBE:
+        return _BY_THE_WAY.fullmatch(name) is not None
+    try:
+        info = os.lstat(path)
+    except OSError:
+        return True
+    return stat.S_ISREG(info.st_mode) and not info.st_size
 
 
 def names_stamp(names: Iterable[str]) -> str:
@@ -254,7 +264,7 @@ def walk(path: str, folders: set[str]) -> Iterator[tuple[str, str, os.stat_resul
         folders.add(folder)
         with os.scandir(folder) as found:
             entries = sorted(
-                (entry for entry in found if not _BY_THE_WAY.fullmatch(entry.name)),
+                (entry for entry in found if not _is_by_the_way(entry.name, entry.path)),
                 key=lambda entry: entry.name,
             )
         if not entries:

@@ -83,6 +83,23 @@ def test_a_name_that_comes_is_told_apart(folder: Path) -> None:
     assert watch.vouch() == []
 
 
+def test_only_an_empty_file_is_taken_for_that_by_which_vim_probes_a_folder(folder: Path) -> None:
+    def names() -> list[str]:
+        return [name for name, *_ in walk(str(folder), set())]
+
+    watch, probe = Watch(data_of(folder)), folder / "4913"
+    probe.write_text("")
+    assert (names(), names_in(str(folder)), watch.edited()) == (["inner/a"], {"inner"}, [])
+    probe.write_text("1")
+    assert (names(), names_in(str(folder))) == (["4913", "inner/a"], {"4913", "inner"})
+    probe.unlink()
+    probe.mkdir()
+    (probe / "b").write_text("1")
+    assert sorted(names()) == ["4913/b", "inner/a"]
+    assert names_in(str(folder)) == {"4913", "inner"}
+    assert watch.edited() == ["with.path"]
+
+
 def test_a_module_that_was_loaded_while_its_file_was_as_it_was_is_beyond_doubt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
