@@ -252,6 +252,11 @@ def _explain(error: BaseException, job: Job) -> dict[str, Any]:
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if f.filename.startswith((job.root, job.project))] or frames
     place = f"{own[-1].filename}:{own[-1].lineno}" if own else job.path
+    if isinstance(error, ModuleNotFoundError) and error.name == usercode.PACKAGE:
+        message = (
+            "a plug-in has no relative imports: name the helper as seen from the plug-ins' folder"
+        )
+        return {"message": message, "hint": f"raised at {place}; the log holds the traceback"}
     try:
         text = str(error).strip().split("\n")[0]
     except Exception:  # whatever the user's class raises
