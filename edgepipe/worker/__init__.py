@@ -22,6 +22,7 @@ from typing import Any
 from edgepipe import masking, usercode
 from edgepipe.errors import EdgepipeError, StageError
 from edgepipe.executor import Job
+from edgepipe.executor.descendants import signal_all
 from edgepipe.kinds import Kind
 from edgepipe.stage import Artifact, Context, ports_of
 from edgepipe.watch import Watch
@@ -106,7 +107,7 @@ def _end() -> None:
 
     Nor does anybody else know that checkpoints are of files which were edited: they go first.
     """
-    limit = threading.Timer(_ENDING_SECONDS, os.killpg, (0, signal.SIGKILL))
+    limit = threading.Timer(_ENDING_SECONDS, signal_all, (os.getpgrp(), signal.SIGKILL))
     limit.daemon = True
     try:
         limit.start()
@@ -119,7 +120,7 @@ def _end() -> None:
                 context.scratch_path.rename(astray)
                 shutil.rmtree(astray, ignore_errors=True)
     finally:
-        os.killpg(0, signal.SIGKILL)
+        signal_all(os.getpgrp(), signal.SIGKILL)
 
 
 def run(
