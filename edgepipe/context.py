@@ -55,16 +55,17 @@ class Context:
     def scratch(self) -> Path:
         """A folder that survives a kill: checkpoints go here. Emptied when the node is done.
 
-        Compute first, then ask for it, again whenever you write into it. Where the stage's code
-        was edited, so that what it made may be of other code than the key says, it is a copy that
+        Compute first, then ask for it, again whenever you write into it. Where its code
+        was edited, or data may have been, so that what it made may be of others than the key says, it is a copy that
         nobody goes on from.
 
         Raises:
             StageError: files that a parameter names were edited while the stage ran.
         """
-        if edited := self.watch.edited():
+        edited, doubtful = self.watch.data()
+        if edited:
             raise StageError(*changed_while_read(edited))
-        if self.spare_path is None or not self.watch.vouch():
+        if self.spare_path is None or not (self.watch.vouch() or doubtful):
             self._own_scratch()
             return self.scratch_path
         if not self.spare_path.exists():

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from edgepipe.digest import digest_bytes, digest_file, digest_value
 from edgepipe.errors import ConfigError
 from edgepipe.replacing import replace
-from edgepipe.watch import tree_stamp, walk
+from edgepipe.watch import TreeStamp, tree_stamp, walk
 
 _VERSION = 2
 _RACY_NS = 50_000_000
@@ -32,7 +32,7 @@ class Seen:
 
     files: dict[str, str]
     """Digest of each file by posix path; of a file alone under ``.``."""
-    stamp: str
+    stamp: TreeStamp
     """See `edgepipe.watch.tree_stamp`."""
 
 

@@ -24,7 +24,7 @@ from types import ModuleType
 from edgepipe.errors import ConfigError, Problem, Where
 from edgepipe.stage import Artifact, Metric, Port, Stage
 from edgepipe.units import UNITS
-from edgepipe.usercode import drop_stale_bytecode, import_plugin, prefer
+from edgepipe.usercode import PACKAGE, drop_stale_bytecode, import_plugin, prefer
 
 GROUP = "edgepipe.stages"
 
@@ -91,7 +91,11 @@ class Kind:
             indent = len(text) - len(text.lstrip())
             where = Where(str(self.path), line, indent + 1, text, len(text) - indent)
         hint = f"edgepipe stages {self.name} --debug shows the traceback"
-        if isinstance(error, ModuleNotFoundError):
+        if isinstance(error, ModuleNotFoundError) and error.name == PACKAGE:
+            what = "a plug-in has no relative imports"
+            helper = ".".join([*self.module.split(".")[:-1], "_helper"])
+            hint = f"name the helper as seen from {self.root.name}/: from {helper} import NAME"
+        elif isinstance(error, ModuleNotFoundError):
             hint = f"install {error.name}, or import it inside run()"
         elif raised and raised != f"{where.file}:{where.line}":
             hint = f"raised at {raised}"

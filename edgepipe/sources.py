@@ -13,12 +13,14 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from edgepipe.dumping import dumped
 from edgepipe.errors import ConfigError, Problem
 from edgepipe.filestate import FileState, Seen, tree_digest
 from edgepipe.fingerprint import NOTHING, Fingerprints, Reached, together
 from edgepipe.masking import NAME
 from edgepipe.project import Project
 from edgepipe.stage import SecretName, SourceCode, SourcePath, Stage
+from edgepipe.watch import TreeStamp
 from edgepipe.yamltree import Node
 
 Loc = tuple[str | int, ...]
@@ -40,8 +42,8 @@ class Resolved:
     """The user's files and folders."""
     files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Dotted parameter → file below it → digest of its content."""
-    stamps: Mapping[str, str] = field(default_factory=dict)
-    """Dotted parameter → a text that changes whenever a file below it is written."""
+    stamps: Mapping[str, TreeStamp] = field(default_factory=dict)
+    """Dotted parameter → what tells whether a file below it is written."""
     secrets: tuple[str, ...] = ()
     """Environment variables that hold secrets of the stage; no part of its key."""
 
@@ -61,10 +63,10 @@ def resolve(
     Raises:
         ConfigError: something that is named is not there, with its place.
     """
-    plain = stage.model_dump(mode="json", by_alias=True)
+    plain = dumped(stage)
     if not _may_be_marked(type(stage)):
         return Resolved(plain, plain, {}, NOTHING, ())
-    worker = stage.model_dump(mode="json", by_alias=True)
+    worker = dumped(stage)
     seen: dict[str, Seen] = {}
     code: list[Reached] = []
     paths: list[Path] = []

@@ -19,6 +19,8 @@ from typing import Any
 
 from edgepipe.errors import StageError, did_you_mean
 
+PACKAGE = "edgepipe_plugin"
+"""Stands before the names of plug-ins among the modules; there is no such package."""
 _folders: list[str] = []
 """Of the user's, in ``sys.path`` in this order."""
 
@@ -54,7 +56,7 @@ def import_user_object(reference: str, project: Path) -> Any:
 def import_plugin(path: Path, name: str, root: Path) -> ModuleType:
     """Import the file of a stage below a project's folder of plug-ins. Raises what it raises."""
     prefer(root)
-    return import_file(path, f"edgepipe_plugin.{name}")
+    return import_file(path, f"{PACKAGE}.{name}")
 
 
 def start(folders: Sequence[Path]) -> None:

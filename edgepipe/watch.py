@@ -21,12 +21,16 @@ from typing import Any
 from edgepipe.usercode import file_of
 
 Stamp = list[int] | None
-"""What writing a file changes: inode, size, time in ns. To link it, or to set its rights, is no
-writing. None for a file that is not there.
+"""A file's stat, see `stamp_of` and `state_of`; None for a file that is not there."""
+TreeStamp = Sequence[str]
+"""Of the files below a folder: what writing them changes, their links and rights, and when they
+were last changed at all.
 """
 
-_BY_THE_WAY = re.compile(r"\.DS_Store|\..*\.sw[a-z]|\.#.*|.*~|4913|\.nfs[0-9a-f]{8,}")
+_BY_THE_WAY = re.compile(r"\.DS_Store|\..*\.sw[a-z]|\.#.*|.*~|\.nfs[0-9a-f]{8,}")
 """What file managers, editors and NFS leave in a folder that somebody looks into."""
+_PROBE = "4913"
+"""The name of an empty file by which vim finds out whether it may write; also of anybody's data."""
 
 
 class Watch:
@@ -40,7 +44,7 @@ class Watch:
     """
 
     def __init__(self, watched: Mapping[str, Any]) -> None:
-        self._data: Mapping[str, tuple[str, str]] = watched.get("data", {})
+        self._data: Mapping[str, tuple[str, TreeStamp]] = watched.get("data", {})
         self._code: Mapping[str, Stamp] = watched.get("code", {})
         self._rereads: bool = watched.get("rereads", False)
         self._files: Mapping[str, Stamp] = watched.get("files", {})
@@ -53,14 +57,25 @@ class Watch:
         """The parameters below whose files something was written: a file that was put back counts,
         since it may have been read in between.
         """
-        return [name for name, (path, stamp) in self._data.items() if _now(path) != stamp]
+        return self.data()[0]
+
+    def data(self) -> tuple[list[str], list[str]]:
+        """The parameters that were `edited`, and those that may have been; see `is_doubtful`."""
+        edited, doubtful = [], []
+        for name, (path, stamp) in self._data.items():
+            now = _now(path)
+            if is_edited(stamp, now):
+                edited.append(name)
+            elif is_doubtful(stamp, now):
+                doubtful.append(name)
+        return edited, doubtful
 
     def written(self) -> list[str]:
         """Files that were written, and that the stage may have read since, or may still read."""
         vouched = self._vouched
         return [
             *(p for p, state in self._code.items() if p not in vouched and state_of(p) != state),
-            *(path for path, stamp in self._files.items() if stamp_of(path) != stamp),
+            *(path for path, stamp in self._files.items() if _is_written(stamp, stamp_of(path))),
         ]
 
     def relisted(self) -> list[str]:
@@ -136,12 +151,27 @@ def changed_while_read(names: Iterable[str]) -> tuple[str, str]:
 
 
 def stamp_of(path: str) -> Stamp:
-    """The stamp of a file."""
+    """A file's inode, size, time of writing, links and rights, and when it was last changed at all."""
     try:
         info = os.stat(path)  # noqa: PTH116  a Path costs more than the call
     except OSError:
         return None
+    return [*_writing(info), *_rights(info), info.st_ctime_ns]
+
+
+def _writing(info: os.stat_result) -> list[int]:
     return [info.st_ino, info.st_size, info.st_mtime_ns]
+
+
+def _rights(info: os.stat_result) -> list[int]:
+    return [info.st_mode, info.st_nlink, info.st_uid, info.st_gid]
+
+
+def _is_written(before: Stamp, now: Stamp) -> bool:
+    """Whether a file may have been written between two of its stamps; see `is_doubtful`."""
+    if before is None or now is None:
+        return before is not now
+    return before[:3] != now[:3] or (before[3:-1] == now[3:-1] and before[-1] != now[-1])
 
 
 def state_of(path: str) -> Stamp:
@@ -155,33 +185,59 @@ def state_of(path: str) -> Stamp:
     return [info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns]
 
 
-def tree_stamp(files: Iterable[tuple[str, os.stat_result | None]]) -> str:
-    """Changes whenever a file is written, even where its content ends as it was.
+def tree_stamp(files: Iterable[tuple[str, os.stat_result | None]]) -> TreeStamp:
+    """What `is_edited` and `is_doubtful` compare.
 
     Args:
         files: names below a folder, each with its stat; None for an empty folder.
     """
-    parts = (
-        name if info is None else f"{name}\0{info.st_ino} {info.st_size} {info.st_mtime_ns}"
-        for name, info in files
-    )
-    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+    parts: tuple[list[Any], list[Any], list[Any]] = [], [], []
+    for name, info in files:
+        parts[0].append(name)
+        if info is not None:
+            parts[0].append(_writing(info))
+            parts[1].append(_rights(info))
+            parts[2].append(info.st_ctime_ns)
+    return [_digest("\0".join(map(str, part))) for part in parts]
+
+
+def is_edited(before: TreeStamp, now: TreeStamp) -> bool:
+    """Whether a file was written, even where its content ends as it was."""
+    return before[0] != now[0]
+
+
+def is_doubtful(before: TreeStamp, now: TreeStamp) -> bool:
+    """Whether only the kernel's time says that a file was changed, and neither links nor rights
+    account for it: that of writing may have been put back, as ``cp -p`` does.
+    """
+    return list(before[:2]) == list(now[:2]) and before[2] != now[2]
 
 
 def names_in(folder: str) -> set[str]:
     """The names in a folder, less those that come with a run; none where there is no folder."""
     with contextlib.suppress(OSError):
         names = os.listdir(folder)  # noqa: PTH208
-        return {n for n in names if not n.endswith(".pyc") and not _BY_THE_WAY.fullmatch(n)} - {
-            "__pycache__",
-            ".edgepipe",
-        }
+        known = {n for n in names if not _is_by_the_way(n, f"{folder}/{n}")}
+        return {n for n in known if not n.endswith(".pyc")} - {"__pycache__", ".edgepipe"}
     return set()
+
+
+def _is_by_the_way(name: str, path: str) -> bool:
+    if name != _PROBE:
+        return _BY_THE_WAY.fullmatch(name) is not None
+    try:
+        info = os.lstat(path)
+    except OSError:
+        return True
+    return stat.S_ISREG(info.st_mode) and not info.st_size
 
 
 def names_stamp(names: Iterable[str]) -> str:
     """Changes with the names in a folder."""
-    text = "\0".join(sorted(names))
+    return _digest("\0".join(sorted(names)))
+
+
+def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -208,7 +264,7 @@ def walk(path: str, folders: set[str]) -> Iterator[tuple[str, str, os.stat_resul
         folders.add(folder)
         with os.scandir(folder) as found:
             entries = sorted(
-                (entry for entry in found if not _BY_THE_WAY.fullmatch(entry.name)),
+                (entry for entry in found if not _is_by_the_way(entry.name, entry.path)),
                 key=lambda entry: entry.name,
             )
         if not entries:
@@ -222,8 +278,8 @@ def walk(path: str, folders: set[str]) -> Iterator[tuple[str, str, os.stat_resul
                 waiting.append((f"{name}/", entry.path, parents | {identity}))
 
 
-def _now(path: str) -> str:
+def _now(path: str) -> TreeStamp:
     try:
         return tree_stamp((name, info) for name, _, info in walk(path, set()))
     except OSError:
-        return ""
+        return ["", "", ""]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import sys
 from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
-from edgepipe.fingerprint.names import last
+from edgepipe import compiletime
 from edgepipe.kinds import packages
 from edgepipe.planner import Planner
 from edgepipe.project import marks
@@ -61,42 +60,13 @@ def folders(planner: Planner) -> Iterator[Path]:
     yield from planner.fingerprints.modules.searched
 
 
-def reads_variables(planner: Planner) -> bool:
-    """Whether a plug-in may read environment variables while it is imported, as for a default."""
-    readers: set[str] = set()
-    called: set[str] = set()
-    for path in map(Path, planner.fingerprints.states):
-        if path.suffix == ".py" and any(map(path.is_relative_to, planner.project.plugins)):
-            try:
-                tree = ast.parse(path.read_bytes())
-            except SyntaxError:
-                return True
-            importing = list(_while_imported(tree))
-            if _names_variables(importing):
-                return True
-            called |= {last(n.func) for n in importing if isinstance(n, ast.Call)}
-            functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
-            readers |= {f.name for f in functions if _names_variables(ast.walk(f))}
-    return bool(readers & called)
-
-
-def _while_imported(node: ast.AST) -> Iterator[ast.AST]:
-    """All of a file but what stands in functions."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            parts = [*getattr(child, "decorator_list", ()), child.args]
-            for part in parts:
-                yield part
-                yield from _while_imported(part)
-        else:
-            yield child
-            yield from _while_imported(child)
-
-
-def _names_variables(nodes: Iterable[ast.AST]) -> bool:
-    return any(
-        isinstance(n, ast.Name | ast.Attribute) and last(n) in {"environ", "environb", "getenv"}
-        for n in nodes
+def reads_elsewhere(planner: Planner) -> bool:
+    """Whether the user's code may read, while a pipeline is compiled, what is none of the `files`."""
+    stages = [node.kind.path for node in planner.graph.nodes.values() if node.kind.plugin]
+    ours = (Path(__file__).parent, *packages())
+    files = [Path(path) for path in planner.fingerprints.states if path.endswith(".py")]
+    return bool(stages) and compiletime.reads_elsewhere(
+        stages, (path for path in files if not any(map(path.is_relative_to, ours)))
     )
 
 

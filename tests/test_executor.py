@@ -140,11 +140,12 @@ def test_the_log_holds_all_that_was_printed(executor: LocalExecutor, project: Fo
     assert size == 64 * (2 * (1 << 16) + 1)
 
 
+@pytest.mark.parametrize("how", ["grandchildren", "own_session"])
 def test_a_timeout_ends_the_job_and_its_descendants(
-    executor: LocalExecutor, project: Folder
+    executor: LocalExecutor, project: Folder, how: str
 ) -> None:
     began = time.monotonic()
-    last = finish(executor, job(project, "grandchildren", timeout=1.5))[-1]
+    last = finish(executor, job(project, how, timeout=1.5))[-1]
     assert time.monotonic() - began < 6
     assert last.data["message"] == "it took longer than its timeout of 1.5 s"
     pids = [int(pid) for pid in (project.path / "pids").read_text().split()]
@@ -161,11 +162,12 @@ def test_an_orphan_that_holds_the_pipe_open_is_not_waited_for(
     assert gone(*pids)
 
 
+@pytest.mark.parametrize("how", ["grandchildren", "own_session"])
 @pytest.mark.parametrize("force", [False, True])
-def test_closing_ends_everything_at_once(project: Folder, force: bool) -> None:
+def test_closing_ends_everything_at_once(project: Folder, force: bool, how: str) -> None:
     executor = LocalExecutor(2)
     finish(executor, job(project, "not", "idle"))
-    executor.start(job(project, "grandchildren", "busy", threads=2))
+    executor.start(job(project, how, "busy", threads=2))
     deadline = time.monotonic() + 10
     while not (project.path / "pids").exists() or not (project.path / "pids").read_text():
         assert time.monotonic() < deadline

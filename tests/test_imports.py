@@ -37,10 +37,11 @@ FRAMEWORKS = {
 
 LAYERS = [
     {"cli", "__main__", "launcher"},
-    {"report", "runner", "executor", "worker", "machine", "witness", "temporary"},
+    {"report", "runner", "executor", "worker", "machine", "witness", "temporary"} | {"compiletime"},
     {"compiler", "planner", "manual", "runs", "remote"},
     {"gatecheck"},
-    {"config", "variables", "yamlparse", "key", "graph", "store", "project", "sources"},
+    {"config", "variables", "yamlparse", "key", "graph", "store", "project", "sources"}
+    | {"dumping"},
     {"environments"},
     {"spec", "stage", "kinds", "fingerprint", "filestate", "events", "results", "gates"}
     | {"explain"},

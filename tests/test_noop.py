@@ -173,15 +173,128 @@ def test_what_a_killed_process_left_is_cleared(asked: Asked, alive: bool) -> Non
         os.close(handle)
 
 
-def test_a_plugin_that_reads_variables_is_asked_each_time(asked: Asked) -> None:
-    text = (asked.world.root / "plugins/family/tables.py").read_text()
-    text = text.replace(
-        "    outputs =", "    mode: str = os.environ.get('MODE', 'a')\n    outputs ="
-    )
-    asked.write("plugins/family/tables.py", f"import os\n{text}")
+STAGE = """\
+from edgepipe.stage import Context, Field, Metric, Metrics, Stage
+HEAD
+
+class Tables(Stage):
+    outputs = {"report": Metrics}
+    metrics = {"total": Metric("number", "of all")}
+    BODY
+
+    def run(self, ctx: Context) -> None:
+        ctx.save("report", {"total": RESULT})
+"""
+LR = "def _lr(): return float(os.environ.get('LR', '1'))"
+OPENED = "def read(): return float(open('/nowhere/lr').read()) if LATER else 1.0"
+CLOCK = "import time as t\ndef now(): return 0 * t.time()"
+READING = {
+    "a default": ("import os", "lr: float = float(os.environ.get('LR', '1'))", ""),
+    "by another name": ("from os import getenv as g", "lr: float = float(g('LR', '1'))", ""),
+    "a module": ("from lib.cfg import LR", "lr: float = LR", f"import os\n{LR}\nLR = _lr()"),
+    "a module of a package": ("import lib.cfg", "lr: float = 1", "import os\nLR = os.environ"),
+    "a function": ("from lib.cfg import _lr", "lr: float = _lr()", f"import os\n{LR}"),
+    "a factory": (f"import os\n{LR}", "lr: float = Field(default_factory=_lr)", ""),
+    "a factory elsewhere": (
+        "from lib.cfg import _lr as made",
+        "lr: float = Field(default_factory=made)",
+        f"import os\n{LR}",
+    ),
+    "a lambda": (
+        "import os",
+        "lr: float = Field(default_factory=lambda: float(os.environ.get('LR', '1')))",
+        "",
+    ),
+    "a validator": (
+        "import os\nfrom pydantic import field_validator",
+        "lr: float = 0\n    @field_validator('lr')\n    @classmethod\n"
+        "    def check(cls, v): return (os.environ.get('LR'), v)[1]",
+        "",
+    ),
+    "an annotation": (
+        "from typing import Annotated\nfrom pydantic import AfterValidator\nfrom lib.cfg import ask",
+        "lr: Annotated[float, AfterValidator(ask)] = 0",
+        "import os\ndef ask(v): return (os.environ.get('LR'), v)[1]",
+    ),
+    "preflight": (
+        "from lib.cfg import Asks",
+        "def preflight(self, connected): return Asks().problems()",
+        "import os\nclass Base:\n    def __init__(self): os.environ.get('LR')\n"
+        "class Asks(Base):\n    def problems(self): return ()",
+    ),
+    "a hook": (
+        "import os",
+        "def model_post_init(self, context): os.environ.get('LR')",
+        "",
+    ),
+    "the clock": (CLOCK, "lr: float = Field(default_factory=now)", ""),
+    "the day": ("from datetime import date", "lr: float = Field(date.today().year)", ""),
+    "chance": ("import random", "lr: float = 0 * random.random()", ""),
+    "a file": ("from lib.cfg import read", "lr: float = read()", f"LATER = 0\n{OPENED}"),
+    "a file at home": ("from pathlib import Path", "lr: bool = (Path.home() / 'x').exists()", ""),
+    "a file here": ("", "lr: int = len(open('q.yaml').read())", ""),
+}
+"""What a stage's file begins with, what its class holds, and a module of the project."""
+
+
+@pytest.mark.parametrize("how", READING.values(), ids=list(READING))
+def test_what_is_read_while_compiling_is_asked_each_time(
+    asked: Asked, how: tuple[str, str, str]
+) -> None:
+    head, body, module = how
+    stage = STAGE.replace("HEAD", head).replace("BODY", body).replace("RESULT", "1.0")
+    asked.write("plugins/family/tables.py", stage)
+    asked.write("lib/cfg.py", module)
+    assert asked.run().code == 0
+    assert not asked.run().fast
+
+
+def test_a_default_that_a_variable_gives_is_never_stale(asked: Asked) -> None:
+    head, body, module = READING["a module"]
+    stage = STAGE.replace("HEAD", head).replace("BODY", body).replace("RESULT", "self.lr")
+    asked.write("plugins/family/tables.py", stage)
+    asked.write("lib/cfg.py", module)
     seen = []
-    for mode in ("a", "b", "a", "b"):
-        asked.world.variables["MODE"] = mode
+    for value in ("1", "2", "1", "2"):
+        asked.world.variables["LR"] = value
         found = asked.run("--json").json["nodes"]
-        seen += [(n["params"]["mode"], n["status"]) for n in found if n["name"] == "tables"]
-    assert seen == [("a", "ran"), ("b", "ran"), ("a", "cached"), ("b", "cached")]
+        seen += [(n["params"]["lr"], n["status"]) for n in found if n["name"] == "tables"]
+    assert seen == [(1, "ran"), (2, "ran"), (1, "cached"), (2, "cached")]
+
+
+RUNNING = """\
+import os
+import random
+import time
+from os import environ
+
+PLACE = "/nowhere"
+NAMES = os.path.join("a", "b").split("/")
+
+
+def train(path=PLACE):
+    random.seed(0)
+    started = time.time()
+    return environ.get("LR", started) and open("/dev/null").read()
+
+
+class Loader:
+    def __init__(self):
+        self.place = os.environ.get("LR")
+
+
+if __name__ == "__main__":
+    print(os.environ, train())
+"""
+
+
+def test_what_only_a_running_stage_reads_costs_nothing(asked: Asked) -> None:
+    head = "import time\nfrom lib.train import Loader, train\nimport lib.train as t"
+    result = "float(bool(train() or Loader() or t.train() or time.time()))"
+    stage = STAGE.replace("HEAD", head).replace("RESULT", result)
+    asked.write("plugins/family/tables.py", stage.replace("BODY", "lr: float = time.sleep(0) or 1"))
+    asked.write("lib/train.py", RUNNING)
+    text = (asked.world.root / "lib/user.py").read_text()
+    asked.write("lib/user.py", f"import os\nMODE = os.environ.get('MODE')\n{text}")
+    assert asked.run().code == 0
+    assert asked.run().fast

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -28,7 +29,7 @@ from edgepipe.stage import (
     optional,
     ports_of,
 )
-from edgepipe.watch import Watch, state_of
+from edgepipe.watch import Watch, state_of, tree_stamp
 
 
 class Group(Params):
@@ -109,6 +110,21 @@ def test_scratch_of_doubtful_code_is_a_copy_that_nobody_goes_on_from(
         "new": "new",
     }
     assert {p.name: p.read_text() for p in ctx.scratch_path.iterdir()} == {"known": "known"}
+
+
+def test_scratch_of_doubtful_data_is_a_copy_too(
+    context: tuple[Context, list[tuple[str, dict[str, Any]]]], tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.write_text("1")
+    before = data.stat()
+    ctx = context[0]
+    ctx.watch = Watch({"data": {"path": (str(data), tree_stamp([(".", before)]))}})
+    ctx.spare_path = tmp_path / "spare"
+    assert ctx.scratch == ctx.scratch_path
+    data.write_text("1")
+    os.utime(data, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert ctx.scratch == ctx.spare_path
 
 
 def test_user_code_may_be_edited_once_it_was_asked_for(

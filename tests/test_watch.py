@@ -46,10 +46,23 @@ def test_data_that_is_gone_is_edited(folder: Path) -> None:
 
 
 def test_links_and_rights_are_no_edits(folder: Path) -> None:
-    watch = Watch(data_of(folder))
-    os.link(folder / "inner" / "a", folder.parent / "twin")
-    (folder / "inner" / "a").chmod(0o600)
-    assert watch.edited() == []
+    path = folder / "inner" / "a"
+    watch = Watch({**data_of(folder), "files": {str(path): stamp_of(str(path))}})
+    os.link(path, folder.parent / "twin")
+    path.chmod(0o600)
+    assert watch.data() == ([], [])
+    assert watch.written() == []
+
+
+def test_a_time_of_writing_that_was_put_back_is_doubtful(folder: Path) -> None:
+    path = folder / "inner" / "a"
+    watch = Watch({**data_of(folder), "files": {str(path): stamp_of(str(path))}})
+    before = path.stat()
+    path.write_text("2")
+    path.write_text("1")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert watch.data() == ([], ["with.path"])
+    assert watch.written() == [str(path)]
 
 
 def test_a_file_that_may_be_read_is_doubtful_once_it_is_written(folder: Path) -> None:
@@ -68,6 +81,23 @@ def test_a_name_that_comes_is_told_apart(folder: Path) -> None:
     (folder / "x.json").write_text("")
     assert watch.relisted() == [str(folder)]
     assert watch.vouch() == []
+
+
+def test_only_an_empty_file_is_taken_for_that_by_which_vim_probes_a_folder(folder: Path) -> None:
+    def names() -> list[str]:
+        return [name for name, *_ in walk(str(folder), set())]
+
+    watch, probe = Watch(data_of(folder)), folder / "4913"
+    probe.write_text("")
+    assert (names(), names_in(str(folder)), watch.edited()) == (["inner/a"], {"inner"}, [])
+    probe.write_text("1")
+    assert (names(), names_in(str(folder))) == (["4913", "inner/a"], {"4913", "inner"})
+    probe.unlink()
+    probe.mkdir()
+    (probe / "b").write_text("1")
+    assert sorted(names()) == ["4913/b", "inner/a"]
+    assert names_in(str(folder)) == {"4913", "inner"}
+    assert watch.edited() == ["with.path"]
 
 
 def test_a_module_that_was_loaded_while_its_file_was_as_it_was_is_beyond_doubt(

@@ -53,7 +53,7 @@ def remember(
     planner, runs = compiled.planner, str(compiled.project.runs.absolute())
     if len(records) < len(result.nodes) or planner.store.root != compiled.project.cache:
         return
-    if witness.reads_variables(planner):
+    if witness.reads_elsewhere(planner):
         return
     try:
         objects = set(witness.objects(planner, records, folder))

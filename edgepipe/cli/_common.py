@@ -42,6 +42,7 @@ def guarded(verb: str, arguments: Sequence[str], question: str = "") -> int:
         )
         return 2
     module: Any = load(verb)
+    here = _current()
     parser = Parser(
         prog=f"edgepipe {verb}",
         description=module.__doc__,
@@ -63,8 +64,17 @@ def guarded(verb: str, arguments: Sequence[str], question: str = "") -> int:
         # For `main`: what is still to be written may meet it too.
         raise
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        return _report(EdgepipeError(f"{place}{(error.strerror or str(error)).lower()}"), options)
+        place = error.filename or ("" if _current() else here or "the current folder")
+        told = (error.strerror or str(error)).lower()
+        return _report(EdgepipeError(f"{place}: {told}" if place else told), options)
+
+
+def _current() -> str:
+    """The current folder; empty where it was deleted, also where another one has its name now."""
+    try:
+        return os.getcwd()  # noqa: PTH109  a Path costs more than the call
+    except OSError:
+        return ""
 
 
 def _report(error: EdgepipeError, options: argparse.Namespace) -> int:
@@ -156,9 +166,10 @@ def _part(graph: Graph, begin: str | None, end: str | None) -> Graph:
     """The nodes that ``--from`` and ``--until`` leave."""
     last = graph.named(end) if end else frozenset()
     if begin:
-        graph = graph.only(graph.after(begin))
-    if last - set(graph.nodes):
-        raise ConfigError(f"--until {end}: it is not made from {begin}", "leave --from out")
+        made = graph.after(begin)
+        if last - made:
+            raise ConfigError(f"--until {end}: it is not made from {begin}", "leave --from out")
+        graph = graph.only(made)
     return graph.only(last) if last else graph
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from edgepipe import masking
 from edgepipe.executor import Job, Message, memory
+from edgepipe.executor.descendants import signal_all
 from edgepipe.executor.process import start_worker
 from edgepipe.temporary import Temporary
 from edgepipe.units import show
@@ -117,13 +118,13 @@ class LocalExecutor:
             if worker.job and worker.deadline is not None and time.monotonic() > worker.deadline:
                 worker.ended_by_us = f"it took longer than its timeout of {worker.job.timeout:g} s"
                 worker.deadline = None
-                _kill(worker.process, signal.SIGKILL)
+                signal_all(worker.process.pid, signal.SIGKILL)
         return messages
 
     def close(self, *, force: bool = False) -> None:
         for worker in self._workers:
             if force or worker.job is not None:
-                _kill(worker.process, signal.SIGKILL if force else signal.SIGTERM)
+                signal_all(worker.process.pid, signal.SIGKILL if force else signal.SIGTERM)
         deadline = time.monotonic() + _GRACE
         for worker in list(self._workers):
             if worker.job is not None:
@@ -150,11 +151,12 @@ class LocalExecutor:
         return None
 
     def _retire(self, worker: _Worker) -> None:
-        """End a worker, and whatever its stages started: they live in its process group."""
+        """End a worker, and whatever its stages started."""
         assert worker.process.stdin is not None
+        # Once it saw its input closed and ended itself, nothing would tell what it had started.
+        signal_all(worker.process.pid, signal.SIGKILL)
         with contextlib.suppress(BrokenPipeError):
             worker.process.stdin.close()
-        _kill(worker.process, signal.SIGKILL)
         worker.process.wait()
         if worker in self._workers:
             self._workers.remove(worker)
@@ -246,8 +248,3 @@ def _why(worker: _Worker, *, for_memory: bool) -> tuple[str, str]:
 
 def _fits(job: Job) -> _Fits:
     return job.interpreter, job.threads, job.gpus
-
-
-def _kill(process: subprocess.Popen[bytes], number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)

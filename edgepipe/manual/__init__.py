@@ -9,8 +9,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
+from pydantic_core import PydanticUndefined, to_jsonable_python
 
+from edgepipe.dumping import in_order
 from edgepipe.kinds import Kind
 from edgepipe.stage import Stage, ports_of
 
@@ -75,7 +76,9 @@ def _default(info: FieldInfo) -> Any:
     value = info.get_default(call_default_factory=True) if not info.is_required() else None
     if value is PydanticUndefined:
         return None
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    if isinstance(value, BaseModel):
+        return in_order(value.model_dump(mode="json"), value)
+    return in_order(to_jsonable_python(value, fallback=str), value)
 
 
 def _bounds(metadata: list[Any]) -> str:

@@ -18,7 +18,7 @@ from edgepipe.fingerprint.unit import DATA
 from edgepipe.key import other_versions
 from edgepipe.planner import Decision, Planner
 from edgepipe.sources import Resolved
-from edgepipe.watch import names_stamp
+from edgepipe.watch import TreeStamp, is_doubtful, is_edited, names_stamp
 
 
 def afresh(planner: Planner, decision: Decision) -> Decision:
@@ -67,8 +67,8 @@ class Edits:
     was written and then put back counts: the stage may have read it in between.
     """
     doubtful: list[str]
-    """Files that its code may have read, and that were written, or came or went. That it read them
-    is a guess on the safe side.
+    """Files that it may have read, and that may have been written, or came or went. That it read
+    them is a guess on the safe side.
     """
 
 
@@ -88,12 +88,15 @@ def since(
     """
     paths = set(map(Path, unsure))
     code, files = set(map(Path, watched["code"])), set(map(Path, watched["files"]))
-    changed, stamps = _data(planner, decision.resolved)
-    changed += [
-        name
-        for name, stamp in stamps.items()
-        if stamp != decision.resolved.stamps[name] and name not in changed
-    ]
+    resolved = decision.resolved
+    changed, stamps = _data(planner, resolved)
+    put_back = set()
+    for (name, stamp), path in zip(stamps.items(), resolved.paths, strict=True):
+        before = resolved.stamps[name]
+        if name not in changed and is_edited(before, stamp):
+            changed.append(name)
+        elif is_doubtful(before, stamp):
+            put_back.add(path)
     # What its process had imported before it was edited is none of the node's.
     if paths & code:
         changed += _code(planner, decision, planner.fingerprints.latest(), apart=code - paths)
@@ -104,11 +107,11 @@ def since(
     if paths - doubtful:
         doubtful |= files ^ _reached(planner, decision, planner.fingerprints.latest()).data
     root = planner.project.root
-    told = (p.relative_to(root) if p.is_relative_to(root) else p for p in doubtful)
+    told = (p.relative_to(root) if p.is_relative_to(root) else p for p in doubtful | put_back)
     return Edits(changed, sorted(map(str, told)))
 
 
-def _data(planner: Planner, before: Resolved) -> tuple[list[str], dict[str, str]]:
+def _data(planner: Planner, before: Resolved) -> tuple[list[str], dict[str, TreeStamp]]:
     """The parameters whose files hold something else; the stamps of all."""
     changed, stamps = [], {}
     for (name, digest), path in zip(before.contents.items(), before.paths, strict=True):

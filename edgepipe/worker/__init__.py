@@ -22,6 +22,7 @@ from typing import Any
 from edgepipe import masking, usercode
 from edgepipe.errors import EdgepipeError, StageError
 from edgepipe.executor import Job
+from edgepipe.executor.descendants import signal_all
 from edgepipe.kinds import Kind
 from edgepipe.stage import Artifact, Context, ports_of
 from edgepipe.watch import Watch
@@ -106,7 +107,7 @@ def _end() -> None:
 
     Nor does anybody else know that checkpoints are of files which were edited: they go first.
     """
-    limit = threading.Timer(_ENDING_SECONDS, os.killpg, (0, signal.SIGKILL))
+    limit = threading.Timer(_ENDING_SECONDS, signal_all, (os.getpgrp(), signal.SIGKILL))
     limit.daemon = True
     try:
         limit.start()
@@ -114,12 +115,12 @@ def _end() -> None:
             with contextlib.suppress(OSError):
                 # Who takes over waits until it is known what can be gone on with.
                 context.hold.take(os.fspath(context.scratch_path), 0.0)
-            if context.watch.edited() or context.watch.vouch():
+            if any(context.watch.data()) or context.watch.vouch():
                 astray = Path(f"{context.scratch_path}.partial")
                 context.scratch_path.rename(astray)
                 shutil.rmtree(astray, ignore_errors=True)
     finally:
-        os.killpg(0, signal.SIGKILL)
+        signal_all(os.getpgrp(), signal.SIGKILL)
 
 
 def run(
@@ -252,6 +253,11 @@ def _explain(error: BaseException, job: Job) -> dict[str, Any]:
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if f.filename.startswith((job.root, job.project))] or frames
     place = f"{own[-1].filename}:{own[-1].lineno}" if own else job.path
+    if isinstance(error, ModuleNotFoundError) and error.name == usercode.PACKAGE:
+        message = (
+            "a plug-in has no relative imports: name the helper as seen from the plug-ins' folder"
+        )
+        return {"message": message, "hint": f"raised at {place}; the log holds the traceback"}
     try:
         text = str(error).strip().split("\n")[0]
     except Exception:  # whatever the user's class raises

@@ -113,7 +113,7 @@ class Isolation:
 
 
 def _is_the_users(name: str, users: Sequence[str], packages: str) -> bool:
-    if name.startswith(("edgepipe_plugin.", "edgepipe_user_")):
+    if name.startswith((f"{usercode.PACKAGE}.", "edgepipe_user_")):
         return True
     module = sys.modules.get(name)
     file = usercode.file_of(module) if module is not None else ""

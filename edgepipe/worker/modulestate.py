@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from abc import ABC
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from pathlib import PurePath
@@ -24,15 +25,36 @@ from types import (
 )
 from typing import Any
 
+from edgepipe.parameters import BaseModel
+
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
 _FIXED = (
     *(BuiltinFunctionType, GenericAlias, GetSetDescriptorType, MemberDescriptorType, ModuleType),
     *(UnionType, WrapperDescriptorType, re.Pattern, PurePath, Enum, logging.Logger),
+    type(vars(ABC)["_abc_impl"]),
 )
 _WORDS = {"typing", "typing_extensions", "__future__"}
 """Modules all of whose values are fixed."""
-_MACHINERY = re.compile(r"__(?!init__|call__).*__|__pydantic.*|_abc_impl|_?model_.*")
-"""Names in a class that Python and pydantic put there."""
+_OF_MODULES = {
+    *(
+        "__annotate__",
+        "__annotations__",
+        "__builtins__",
+        "__cached__",
+        "__conditional_annotations__",
+    ),
+    *("__doc__", "__file__", "__loader__", "__name__", "__package__", "__path__", "__spec__"),
+    "__warningregistry__",
+}
+"""Names in a module that Python puts there."""
+_OF_CLASSES = {
+    *("__annotate__", "__annotate_func__", "__annotations__", "__annotations_cache__"),
+    *("__dataclass_fields__", "__dataclass_params__", "__orig_bases__", "__parameters__"),
+}
+_OF_MEMBERS = {"__objclass__", "_inverted_"}
+"""Those of an enum's member lead back to the class."""
+_OF_MODELS = {"model_fields", *vars(type("_Empty", (BaseModel,), {}))} - {"model_config"}
+"""Names in a class of parameters that pydantic puts there."""
 
 
 class UnknownError(Exception):
@@ -51,7 +73,7 @@ def state(modules: Iterable[ModuleType]) -> object:
         (name, _of(value, names, 0))
         for module in known
         for name, value in vars(module).items()
-        if not (name.startswith("__") and name.endswith("__"))
+        if name not in _OF_MODULES
     ]
 
 
@@ -79,16 +101,25 @@ def _of(value: Any, own: set[str], depth: int) -> object:
         return id(value), _class(value, own, depth) if value.__module__ in own else None
     if kind is FunctionType:
         return id(value), _function(value, own, depth) if value.__module__ in own else None
+    if isinstance(value, Enum) and kind.__module__ in own:
+        return id(value), _parts(value, _OF_MEMBERS, own, depth)
+    if kind.__module__ in own:
+        raise UnknownError
     if isinstance(value, _FIXED) or kind.__module__ in _WORDS or _is_frozen(kind):
         return id(value)
     raise UnknownError
 
 
 def _class(value: type, own: set[str], depth: int) -> object:
+    machinery = _OF_CLASSES | _OF_MODELS if issubclass(value, BaseModel) else _OF_CLASSES
+    return _parts(value, machinery, own, depth)
+
+
+def _parts(value: object, machinery: set[str], own: set[str], depth: int) -> object:
     return [
         (name, _of(part, own, depth + 1))
         for name, part in vars(value).items()
-        if not _MACHINERY.fullmatch(name)
+        if name not in machinery
     ]
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,23 @@ def test_a_place_that_cannot_be_written_is_no_traceback(mini: Folder) -> None:
     done = mini.edgepipe("run", "mini.yaml", "--cache", "file/below")
     assert done.code == 1
     assert "not a directory" in done.out
+
+
+def test_a_project_that_is_deleted_under_a_run_is_named(project: Folder) -> None:
+    project.write(
+        "p.yaml", "edgepipe: 1\nname: p\nstages: {a: {uses: misbehave, with: {seconds: 1}}}\n"
+    )
+    process = project.start("run", "p.yaml", "--plain")
+    assert process.stdout is not None
+    while b"  start  " not in process.stdout.readline():
+        assert process.poll() is None
+    time.sleep(0.3)
+    project.path.rename(project.path.with_name("moved"))
+    shutil.rmtree(project.path.with_name("moved"))
+    error = process.communicate(timeout=30)[1].decode()
+    assert process.returncode == 1
+    assert error.startswith(f"error: {project.path}")
+    assert error.endswith(": no such file or directory\n")
 
 
 def test_output_that_nobody_reads_is_no_error(mini: Folder) -> None:

@@ -51,6 +51,19 @@ def test_plan_and_run_and_plan_again(mini: Folder) -> None:
     assert "never run" in partly
 
 
+def test_until_names_what_is_made_from_the_node_that_from_names(project: Folder) -> None:
+    project.write(
+        "p.yaml",
+        "edgepipe: 1\nname: p\nstages:\n  a: {uses: numbers, with: {count: 3}}\n"
+        "  b: {uses: double, in: {values: a}}\n",
+    )
+    done = project.edgepipe("run", "p.yaml", "--from", "b", "--until", "a")
+    assert (done.code, done.err) == (
+        2,
+        "error: --until a: it is not made from b\n  leave --from out\n",
+    )
+
+
 def test_until_runs_only_what_is_needed(mini: Folder) -> None:
     assert mini.edgepipe("run", "mini.yaml", "--until", "double[3]").code == 0
     assert mini.trace() == ["numbers", "double[3]"]

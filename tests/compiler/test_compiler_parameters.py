@@ -126,3 +126,58 @@ def test_parameters_of_all_sorts_reach_the_worker_as_they_are(
     )
     project.write("plugins/kept.py", KEPT.replace("FIELDS", fields))
     compiled("stages: {a: {uses: kept, with: {e: '7'}}}\n")
+
+
+SETS = """\
+from dataclasses import dataclass
+
+from edgepipe.stage import Context, Field, Metric, Metrics, Params, Stage
+
+
+@dataclass(frozen=True)
+class Pair:
+    left: frozenset[str]
+
+
+class Group(Params):
+    inner: list[frozenset[str]] = Field([frozenset("xyz")], alias="in")
+
+
+class Sets(Stage):
+    outputs = {"report": Metrics}
+    metrics = {"seen": Metric("number", "their order")}
+    tags: set[str] = set("abcdef")
+    deep: set[frozenset[str]] = {frozenset("abc"), frozenset("abd"), frozenset("cd")}
+    named: dict[str, set[str]] = {"b": set("pqr"), "a": set("stu")}
+    pair: Pair = Pair(frozenset("klm"))
+    group: Group = Group()
+
+    def run(self, ctx: Context) -> None:
+        ctx.save("report", {"seen": float(hash("".join(self.tags)) % 10**6)})
+"""
+
+
+def test_sets_have_one_order_in_every_process(project: Folder) -> None:
+    project.write("plugins/sets.py", SETS)
+    project.write("p.yaml", "edgepipe: 1\nname: p\nstages: {s: {uses: sets}}\n")
+    seeds = range(1, 6)
+    runs = [
+        project.edgepipe("run", "p.yaml", "--json", "--fresh", "s", PYTHONHASHSEED=str(seed))
+        for seed in seeds
+    ]
+    nodes = [run.json["nodes"][0] for run in runs]
+    assert len({node["key"] for node in nodes}) == 1
+    assert len({node["metrics"]["seen"] for node in nodes}) == 1
+    assert all(node["params"] == nodes[0]["params"] for node in nodes)
+    assert nodes[0]["params"] == {
+        "tags": list("abcdef"),
+        "deep": [["a", "b", "c"], ["a", "b", "d"], ["c", "d"]],
+        "named": {"b": ["p", "q", "r"], "a": ["s", "t", "u"]},
+        "pair": {"left": ["k", "l", "m"]},
+        "group": {"in": [["x", "y", "z"]]},
+    }
+    told = {project.edgepipe("stages", "--json", PYTHONHASHSEED=str(seed)).out for seed in seeds}
+    assert len(told) == 1
+    assert '"default": {"b": ["p", "q", "r"], "a": ["s", "t", "u"]}' in " ".join(
+        told.pop().split()
+    ).replace("[ ", "[").replace(" ]", "]").replace("{ ", "{").replace(" }", "}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import time
 
 import pytest
@@ -30,6 +32,38 @@ def test_what_changes_while_a_stage_runs_is_of_neither_state(reader: Folder, edi
     assert reader.edgepipe("plan", "p.yaml", "--check").code == 4
     pipeline(reader)
     assert result(reader) == {"other": "[60]", "put back": "[20]", "code": "[30]"}[edit]
+
+
+def test_data_that_is_put_back_with_its_times_is_used_and_not_found_again(reader: Folder) -> None:
+    reader.write("plugins/reader.py", LATE)
+    pipeline(reader, 0.6)
+    subprocess.run(["cp", "-p", "number.txt", "kept.txt"], cwd=reader.path, check=True)
+    reader.write("other.txt", "30")
+    process = reader.start("run", "p.yaml", "--json")
+    started(reader)
+    subprocess.run(["cp", "-p", "other.txt", "number.txt"], cwd=reader.path, check=True)
+    time.sleep(0.9)
+    subprocess.run(["cp", "-p", "kept.txt", "number.txt"], cwd=reader.path, check=True)
+    err = process.communicate(timeout=30)[1].decode()
+    assert process.returncode == 0, err
+    assert "number.txt changed while it ran" in err
+    assert reader.edgepipe("plan", "p.yaml", "--check").code == 4
+    assert result(reader) == "[20]"
+
+
+@pytest.mark.parametrize("how", ["link", "rights"])
+def test_a_link_to_data_and_other_rights_cost_nothing(reader: Folder, how: str) -> None:
+    pipeline(reader, 0.6)
+    process = reader.start("run", "p.yaml", "--json")
+    started(reader)
+    if how == "link":
+        os.link(reader.path / "number.txt", reader.path / "backup")
+    else:
+        (reader.path / "number.txt").chmod(0o600)
+    err = process.communicate(timeout=30)[1].decode()
+    assert process.returncode == 0, err
+    assert "changed while it ran" not in err
+    assert reader.edgepipe("plan", "p.yaml", "--check").code == 0
 
 
 @pytest.mark.parametrize("back", [False, True])

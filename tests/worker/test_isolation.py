@@ -65,6 +65,33 @@ class State(Stage):
         warnings.simplefilter("error")
         sys.stdout = None
 '''
+HOLDS = '''\
+"""holds: keeps in its own classes what it was given first."""
+
+import enum
+
+from edgepipe.stage import Context, Folder, Stage
+
+
+class Zoo:
+    model_cache = {}
+    __kept__ = {}
+
+
+class Color(enum.Enum):
+    RED = 1
+
+
+class Holds(Stage):
+    """Tells what it finds."""
+
+    outputs = {"out": Folder}
+    number: int
+
+    def run(self, ctx: Context) -> None:
+        found = HOW.setdefault("m", self.number)
+        (ctx.output("out") / "value").write_text(str(found))
+'''
 FORKS = '''\
 """forks: its child comes back too, or goes on."""
 
@@ -183,6 +210,16 @@ def test_what_a_job_changes_in_its_process_is_taken_back(project: Folder) -> Non
     found: list[list[Any]] = [json.loads(v) for v in values(project, name="found").values()]
     assert [one[0] for one in found] == [[1], [2], [3]]
     assert found[0][1:] == found[1][1:] == found[2][1:]
+
+
+@pytest.mark.parametrize("how", ["Zoo.model_cache", "Zoo.__kept__", "vars(Color.RED)"])
+def test_what_a_class_keeps_is_taken_back(project: Folder, how: str) -> None:
+    project.write("plugins/holds.py", HOLDS.replace("HOW", how))
+    project.write(
+        "p.yaml",
+        "edgepipe: 1\nname: p\nstages: {s: {uses: holds, matrix: {number: [5, 7]}}}\n",
+    )
+    assert list(values(project).values()) == ["5", "7"]
 
 
 @pytest.mark.parametrize("how", ["early", "fork", "fail", "thread"])

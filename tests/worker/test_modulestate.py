@@ -11,7 +11,8 @@ import pytest
 from edgepipe.worker.modulestate import UnknownError, state
 
 MODULE = """\
-import functools, logging, re
+import enum, functools, logging, re
+from dataclasses import dataclass
 from pathlib import Path
 from edgepipe.stage import Context, Field, Folder, Metric, Stage
 
@@ -37,6 +38,28 @@ class Plain:
 
     def method(self, seen=[]):
         seen.append(1)
+
+    def __eq__(self, other, seen=[]):
+        seen.append(1)
+
+class Zoo:
+    model_cache = {}
+    _model_cache = {}
+    __count__ = 0
+    __pydantic_mine__ = []
+
+class Color(enum.Enum):
+    RED = 1
+
+class Bits(enum.Flag):
+    ONE = 1
+    TWO = 2
+
+@dataclass
+class Pair:
+    left: int = 0
+
+__made__ = []
 
 class Copy(Stage):
     outputs = {"out": Folder}
@@ -65,10 +88,22 @@ CHANGES = [
     "Copy.run = None",
     "Plain.method = keyword",
     "global default; default = keyword",
+    "Zoo.model_cache['m'] = 1",
+    "Zoo._model_cache['m'] = 1",
+    "Zoo.__count__ += 1",
+    "Zoo.__pydantic_mine__.append(1)",
+    "Plain() == 1",
+    "Color.RED.seen = 1",
+    "Bits.TWO.seen = 1",
+    "__made__.append(1)",
+    "global __extra__; __extra__ = 1",
+    "Copy.model_cache = 1",
+    "Copy.model_config['title'] = 'x'",
 ]
 UNKNOWN = [
     "CACHED = functools.lru_cache(default)",
     "OBJECT = Plain()",
+    "class Place(type(Path())): pass\nPLACE = Place('x')",
     "GENERATOR = iter([1])",
     "BYTES = bytearray(b'x')",
     "class Meta(type): pass\nclass Held(metaclass=Meta):\n    thing = object()",

@@ -126,3 +126,15 @@ def test_jobs_come_as_lines(project: Folder) -> None:
     timer.cancel()
     assert os.read(read, 10) == b""
     os.close(read)
+
+
+def test_a_relative_import_while_a_stage_runs_is_explained(run: Run, project: Folder) -> None:
+    path = project.path / "plugins/misbehave.py"
+    text = path.read_text()
+    start = text.index("\n", text.index("def run(self"))
+    path.write_text(f"{text[:start]}\n        from ._helper import f{text[start:]}")
+    data = run("warn")[-1]["data"]
+    assert data["message"] == (
+        "a plug-in has no relative imports: name the helper as seen from the plug-ins' folder"
+    )
+    assert data["hint"].startswith(f"raised at {path}:")

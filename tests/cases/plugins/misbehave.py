@@ -39,6 +39,7 @@ class Misbehave(Stage):
         "print",
         "hang",
         "grandchildren",
+        "own_session",
         "orphan_holds_pipe",
         "checkpoint",
         "fill_disk",
@@ -100,10 +101,17 @@ class Misbehave(Stage):
     def _hang(self, ctx: Context) -> None:
         time.sleep(600)
 
-    def _grandchildren(self, ctx: Context) -> None:
+    def _own_session(self, ctx: Context) -> None:
+        self._grandchildren(ctx, apart=True)
+
+    def _grandchildren(self, ctx: Context, apart: bool = False) -> None:
         import subprocess
 
-        child = subprocess.Popen(["sh", "-c", "sleep 600 & echo $!; wait"], stdout=subprocess.PIPE)
+        child = subprocess.Popen(
+            ["sh", "-c", "sleep 600 & echo $!; wait"],
+            stdout=subprocess.PIPE,
+            start_new_session=apart,
+        )
         assert child.stdout is not None
         grandchild = child.stdout.readline().decode().strip()
         (ctx.project / "pids").write_text(f"{os.getpid()} {child.pid} {grandchild}")
