@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import shutil
 import sys
 import time
@@ -25,6 +26,7 @@ from edgepipe.cli._common import compile_pipeline
 from edgepipe.graph import Graph
 from edgepipe.key import HERE, World
 from edgepipe.planner import Decision, Planner, manifests
+from edgepipe.stage import Metrics
 from edgepipe.store import Output, Record
 
 SOURCE = Path(edgepipe_stages.__file__).parent
@@ -128,7 +130,8 @@ def publish(planner: Planner, decision: Decision) -> Record:
     outputs = {}
     for port, type_ in node.stage.outputs.items():
         folder = planner.store.staging()
-        (folder / "content").write_text(f"{found.digest} {port}")
+        name = (issubclass(type_, Metrics) and Metrics.payload) or "content"
+        (folder / name).write_text(json.dumps({"made": f"{found.digest} {port}"}))
         outputs[port] = Output(type_.__name__, planner.store.put_tree(folder).digest, 1)
     made = manifests.publish(planner.store, decision.manifests)
     record = Record(
