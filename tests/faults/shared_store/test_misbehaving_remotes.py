@@ -43,7 +43,7 @@ BEHAVIOUR = {
     half: "the connection broke off|no answer within 1 s",
     drop: "the connection broke off|no answer within 1 s",
     deny: r"access was denied \(403\)",
-    log_in: "what it gives is no record",
+    log_in: "what it gives is no record|no answer within 1 s",
 }
 
 
