@@ -145,6 +145,14 @@ def test_secrets_are_not_remembered(asked: Asked) -> None:
     assert not any(b"a-key-that" in body or b"password-of" in body for body in bodies)
 
 
+def test_what_is_not_ours_in_the_cache_slows_nothing(asked: Asked) -> None:
+    asked.run()
+    stray = asked.world.cache / "tmp" / "thesis.doc"
+    stray.write_text("years of work")
+    assert asked.run().fast
+    assert stray.exists()
+
+
 def test_a_signing_key_that_is_gone(asked: Asked) -> None:
     key = asked.write("team.key", "a-key-that-the-team-shares")
     asked.write("edgepipe.toml", '[remote]\nurl = "../shared"\nsigning_key_file = "team.key"\n')

@@ -17,7 +17,16 @@ from report_samples import failing, hostile, large
 from rich.console import Console
 from test_lines import Clock, events
 
-from edgepipe.events import NodeFinished, NodeLog, NodeProgress, NodeStarted, RunStarted
+from edgepipe.cli._telling import _board_when_needed
+from edgepipe.events import (
+    Event,
+    NodeFinished,
+    NodeLog,
+    NodeProgress,
+    NodeStarted,
+    NodeWaits,
+    RunStarted,
+)
 from edgepipe.report.board import Board, clock_time
 from edgepipe.results import RunResult
 
@@ -65,6 +74,31 @@ def screen() -> Iterator[Callable[..., Screen]]:
     yield make
     for one in made:
         one.board.close()
+
+
+def test_what_is_waited_for_is_shown(screen: Callable[..., Screen]) -> None:
+    shown = screen(100, 40)
+    shown.start(sample())
+    shown.board(NodeWaits("teacher", "fetched from s3://team"))
+    shown.board(NodeWaits("cache", "2 results go to s3://team"))
+    frame = shown.frame()
+    assert [line for line in frame if "teacher" in line and "fetched from s3://team" in line]
+    assert frame[-1] == "2 results go to s3://team"
+    shown.board(NodeStarted("teacher", ""))
+    assert not [line for line in shown.frame() if "fetched from" in line]
+
+
+@pytest.mark.parametrize(
+    ("event", "appears"),
+    [(NodeWaits("teacher", "fetched"), True), (NodeLog("teacher", "x", warning=True), False)],
+)
+def test_a_board_appears_where_a_node_waits(event: Event, appears: bool) -> None:
+    stream = io.StringIO()
+    listener, close = _board_when_needed(stream)
+    listener(RunStarted("r", "p", {"teacher": "train"}, 1, {}))
+    listener(event)
+    close()
+    assert ("teacher" in stream.getvalue() or "waiting" in stream.getvalue()) == appears
 
 
 def test_nodes_are_listed_with_what_they_took_last_time(screen: Callable[..., Screen]) -> None:

@@ -11,6 +11,9 @@ from remotes import Asked, bucket, misbehaving, result, web_server, within
 from teams import PATIENCE, Team
 from thin_line import thin_line
 
+from edgepipe.remote.progress import Line, Transfer
+from edgepipe.remote.transport import UnavailableError
+
 STEADY = 2
 """Seconds that a slow remote may stand still: a machine that is busy stands still, too."""
 
@@ -31,6 +34,22 @@ def serve(team: Team, special: Callable[[Asked, bytes], None]) -> Callable[[Aske
             special(asked, body)
 
     return answer
+
+
+def test_one_that_stands_still_beside_others_that_move() -> None:
+    line = Line(0.2)
+    moves, stands = Transfer(line), Transfer(line)
+
+    def look(seconds: float) -> None:
+        limit = time.monotonic() + seconds
+        while time.monotonic() < limit:
+            moves.moved(1 << 20)
+            moves.check()
+            stands.check()
+            time.sleep(0.01)
+
+    with pytest.raises(UnavailableError, match=r"no answer within 0\.2 s"):
+        look(10)
 
 
 @pytest.mark.parametrize("protocol", ["http", "s3"])
