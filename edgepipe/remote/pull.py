@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -21,7 +20,7 @@ from edgepipe.remote.transport import (
     path_of,
 )
 from edgepipe.remote.wire import TREE_LIMIT, OtherFormatError, decode_tree
-from edgepipe.store import File, Record, Store, Tree
+from edgepipe.store import Record, Store, Tree
 from edgepipe.store.valid import is_digest
 
 Over = Callable[[str], None]
@@ -109,10 +108,15 @@ class _Fetch:
         for digest, arrived in self.threads.each(self._tree, digests):
             if (tree := arrived.result()) is not None:
                 trees[digest] = tree
-        files = {file.digest: file for tree in trees.values() for file in tree.files}
-        files_there = dict(self._started(self._file, files))
+        # Two trees may say different sizes of one file: its bytes tell which of them lies.
+        sizes: dict[str, int] = {}
+        for tree in trees.values():
+            for file in tree.files:
+                sizes[file.digest] = max(file.size, sizes.get(file.digest, 0))
+        pairs = self.threads.each(lambda pair: self._file(*pair), sizes.items())
+        files_there = {digest: future for (digest, _), future in pairs}
         notes = dict.fromkeys(d for r in records.values() for d in r.manifests.values())
-        notes_there = dict(self._started(self._note, dict.fromkeys(notes, None)))
+        notes_there = dict(self.threads.each(self._note, notes))
         done: dict[str, Record | None] = {}
 
         def size(key: str) -> int:
@@ -126,8 +130,15 @@ class _Fetch:
                 self._useless(key, outputs)
                 continue
             named = {file.digest for tree in outputs for file in trees[tree].files}
-            if [digest for digest in named if not files_there[digest].result()]:
+            there = {digest: files_there[digest].result() for digest in named}
+            if None in there.values():
                 self._useless(key, named)
+                continue
+            for digest in outputs:
+                if any(there[file.digest] != file.size for file in trees[digest].files):
+                    self._refused(digest, RejectedError("a file of it has another size"))
+            if outputs & self.link.bad_objects:
+                self._useless(key, outputs)
                 continue
             explained = {d for d in record.manifests.values() if notes_there[d].result()}
             done[key] = self._publish(record, [*named, *outputs, *explained])
@@ -140,12 +151,6 @@ class _Fetch:
         if digests & self.link.bad_objects:
             self.link.bad_records.add(key)
         self.over(key)
-
-    def _started(
-        self, work: Callable[[str, File | None], bool], items: Mapping[str, File | None]
-    ) -> Iterable[tuple[str, Future[bool]]]:
-        pairs = self.threads.each(lambda item: work(*item), items.items())
-        return ((digest, future) for (digest, _), future in pairs)
 
     def _publish(self, record: Record, digests: Iterable[str]) -> Record | None:
         with self.store.using():
@@ -171,7 +176,7 @@ class _Fetch:
         self._keep(digest, body)
         return tree
 
-    def _note(self, digest: str, _: object = None) -> bool:
+    def _note(self, digest: str) -> bool:
         """An object that explains a key: without it, less can be explained."""
         if self.store.object_path(digest).exists():
             return True
@@ -197,17 +202,19 @@ class _Fetch:
         (self.staging / digest).write_bytes(body)
         self.link.traffic.add(objects_down=1, bytes_down=len(body))
 
-    def _file(self, digest: str, file: File | None) -> bool:
-        assert file is not None
+    def _file(self, digest: str, most: int) -> int | None:
+        """The size of a file that is here now, and right; None if it is not to be had."""
         here = self.store.object_path(digest)
         # gc may remove it at any moment.
         with suppress(OSError):
-            if here.stat().st_size == file.size and digest_file(here) == digest:
-                return True
+            if (size := here.stat().st_size) <= most and digest_file(here) == digest:
+                return size
         path = self.staging / digest
-        self.link.flow.add(expected=file.size)
+        self.link.flow.add(expected=most)
+        size = 0
 
         def request(transport: Transport) -> bool:
+            nonlocal size
             hashed = hasher("file")
             with self._open(path) as target:
 
@@ -219,19 +226,19 @@ class _Fetch:
                     except OSError as error:
                         raise LocalError((error.strerror or str(error)).lower()) from error
 
-                if not transport.get(path_of("objects", digest), sink, file.size):
+                if not transport.get(path_of("objects", digest), sink, most):
                     return False
-                if (size := target.tell()) != file.size:
-                    raise RejectedError(f"it has {size} bytes where {file.size} are right")
+                size = target.tell()
             if hashed.hexdigest() != digest:
-                raise RejectedError("it is not what its digest says")
+                wrong = f"it has {size} bytes where {most} are right"
+                raise RejectedError(wrong if size != most else "it is not what its digest says")
             return True
 
         if self._got(digest, request):
-            self.link.traffic.add(objects_down=1, bytes_down=file.size)
-            return True
+            self.link.traffic.add(objects_down=1, bytes_down=size)
+            return size
         path.unlink(missing_ok=True)
-        return False
+        return None
 
     def _open(self, path: Path) -> BinaryIO:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from storing import contents, files_of, flip, objects, publish, put, records, wr
 from edgepipe.errors import StoreError
 from edgepipe.planner.fitting import metrics_of
 from edgepipe.store import Store
+from edgepipe.store.model import pack_tree, tree_digest
 
 FILES = {"a": b"one", "deep/b": bytes(100_000), "metrics.json": b'{"a": 1}'}
 
@@ -69,6 +71,19 @@ def test_an_object_of_another_size_is_put_away(store: Store, how: str) -> None:
     assert store.record(record.key) is None
     assert "bytes instead of 100000" in store.damages[0].what
     assert not path.exists()
+
+
+def test_a_tree_that_lies_about_a_size_damages_no_file(store: Store) -> None:
+    record = publish(store, "k", FILES)
+    file = store.tree(record.outputs["port0"].tree).files[1]
+    body = pack_tree([replace(file, size=file.size + 1)])
+    store.objects.put_body(tree_digest(body), body, tree=True)
+    for verified in (True, False):
+        assert not store.has(tree_digest(body))
+        assert store.damages == []
+        assert store.record(record.key) == record
+        if verified:
+            store.objects.verified.forget(file.digest)
 
 
 def test_a_missing_object_makes_the_record_count_no_longer(store: Store) -> None:

@@ -13,7 +13,8 @@ from remotes import bucket, result, web_server, within
 from teams import Team, forge, write
 
 from edgepipe.digest import canonical, digest_bytes
-from edgepipe.store import Output, Store
+from edgepipe.store import File, Output, Store
+from edgepipe.store.model import pack_tree
 
 
 def flipped(body: bytes) -> bytes:
@@ -50,6 +51,32 @@ def test_a_tampered_object_is_refused_and_healed(team: Team, damage: str, over: 
     team.nothing_came(path.parent.name + path.name)
     # Who made the result anew gives it back to the others.
     one.offer(result(team.theirs, "a", out={"model": b"0123456789" * 1000}), team.theirs)
+    assert one.flush(20) == 0
+    assert team.remote().fetch(record.key, Store(team.root / "third")) == record
+
+
+@pytest.mark.parametrize("sizes", [(5, 6), (6, 5), (6, 6)])
+def test_a_tree_that_lies_about_a_size_hurts_nobody_elses_file(
+    team: Team, sizes: tuple[int, int]
+) -> None:
+    own = result(team.theirs, "own", out={"m": b"12345"})
+    other = result(team.mine, "other", out={"n": b"12345"})
+    record = result(team.mine, "a", out={"m": b"12345"})
+    team.remote().push([other, record], team.mine)
+    digest = digest_bytes("file", b"12345")
+    body = pack_tree([File(name, digest, size) for name, size in zip("ab", sizes, strict=True)])
+    tree = digest_bytes("tree", body)
+    write(team.object_path(tree), body)
+    forge(team, replace(record, outputs={"out": Output("Folder", tree, 5)}))
+    one = team.remote()
+    assert one.fetch_many([record.key, other.key], team.theirs) == {other.key: other}
+    (warning,) = one.warnings
+    assert tree[:12] in warning
+    assert "was refused: a file of it has another size" in warning
+    assert team.theirs.damages == []
+    assert Store(team.theirs.root).record(own.key) == own
+    # Who makes the result gives it to the others.
+    one.offer(result(team.theirs, "a", out={"m": b"12345"}), team.theirs)
     assert one.flush(20) == 0
     assert team.remote().fetch(record.key, Store(team.root / "third")) == record
 
