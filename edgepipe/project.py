@@ -115,13 +115,26 @@ def place_of(root: Path, name: str, table: str = "") -> Where:
     return tomlplaces.setting(root / FILE, text, name, table)
 
 
+def expanded(path: str) -> Path:
+    """A path whose ``~`` or ``~user`` is replaced by a home, as a shell does it.
+
+    Raises:
+        ConfigError: there is no such user, or nothing says where the home is.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        message = f"'{path}' names a home that is not known: {path.partition('/')[0]}"
+        raise ConfigError(message, "write the path in full, from / on") from None
+
+
 def _cache(root: Path, settings: dict[str, Any]) -> Path:
     if value := os.environ.get("EDGEPIPE_CACHE"):
-        return Path(value).expanduser().absolute()
+        return expanded(value).absolute()
     if "cache" in settings:
-        return (root / Path(settings["cache"]).expanduser()).absolute()
+        return (root / expanded(settings["cache"])).absolute()
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser().absolute() / "edgepipe"
+    return expanded(base).absolute() / "edgepipe"
 
 
 def _inside(root: Path, name: str) -> Path:

@@ -60,7 +60,10 @@ def find(key_file: Path | None = None) -> Signer | None:
 
 
 def _signer(text: str, source: str) -> Signer:
-    keys = tuple(line.encode() for line in text.split())
+    try:
+        keys = tuple(line.encode() for line in text.split())
+    except UnicodeEncodeError:
+        raise ConfigError(f"the signing key in {source} is no text", MAKE_ONE) from None
     if not keys or min(map(len, keys)) < SHORTEST:
         message = f"the signing key in {source} has fewer than {SHORTEST} characters"
         raise ConfigError(message, MAKE_ONE)

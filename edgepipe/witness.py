@@ -10,7 +10,7 @@ from pathlib import Path
 from edgepipe import compiletime
 from edgepipe.kinds import packages
 from edgepipe.planner import Planner
-from edgepipe.project import marks
+from edgepipe.project import expanded, marks
 from edgepipe.store import Record
 
 
@@ -23,7 +23,7 @@ def files(planner: Planner) -> Iterator[Path]:
     for name in planner.distributions:
         yield from _metadata(name)
     if (key_file := planner.project.remote.get("signing_key_file")) is not None:
-        yield planner.project.root / Path(key_file).expanduser()
+        yield planner.project.root / expanded(key_file)
     for node in graph.nodes.values():
         if node.environment is not None:
             yield from (node.environment.path, node.environment.lock_path)

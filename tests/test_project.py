@@ -48,6 +48,9 @@ def test_the_cache_of_the_environment_wins(tmp_path: Path, monkeypatch: pytest.M
     assert find(tmp_path).cache == Path.home() / "xdg" / "edgepipe"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert find(tmp_path).cache == Path.home() / ".cache" / "edgepipe"
+    monkeypatch.setenv("EDGEPIPE_CACHE", "~no-such-user/cache")
+    with pytest.raises(ConfigError, match="names a home that is not known: ~no-such-user"):
+        find(tmp_path)
 
 
 @pytest.mark.parametrize(

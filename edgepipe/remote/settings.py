@@ -11,13 +11,13 @@ from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from edgepipe.errors import ConfigError, Problem, did_you_mean
-from edgepipe.project import Project, place_of
+from edgepipe.project import Project, expanded, place_of
 
 VARIABLE = "EDGEPIPE_REMOTE"
 TIMEOUT = 10.0
 _SETTINGS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "url": ((str,), "a text, like 's3://bucket/prefix'"),
-    "endpoint": ((str,), "a text, like 'https://minio.example.org'"),
+    "endpoint": ((str,), "a URL, like 'https://minio.example.org'"),
     "read_only": ((bool,), "true or false"),
     "timeout": ((int, float), "a number of seconds, like 10"),
     "require_signed": ((bool,), "true or false"),
@@ -75,7 +75,7 @@ def read(project: Project) -> Settings | None:
         timeout=float(table.get("timeout", TIMEOUT)),
         # Who names a key file wants signatures, also where the file is not there.
         require_signed=table.get("require_signed", False) or key_file is not None,
-        key_file=None if key_file is None else project.root / Path(key_file).expanduser(),
+        key_file=None if key_file is None else project.root / expanded(key_file),
     )
     needed = {"folder": (), "s3": ("fsspec", "s3fs"), "http": ("fsspec", "aiohttp")}[kind]
     for name in needed:
@@ -95,11 +95,16 @@ def _check(table: Mapping[str, Any], root: Path) -> None:
             continue
         types, expected = _SETTINGS[name]
         wrong = not isinstance(value, types) or (isinstance(value, bool) and bool not in types)
+        wrong = wrong or (name == "endpoint" and value != "" and not _is_web(value))
         if wrong or (name == "timeout" and not 0 < value <= 3600):
             message, _, hint = f"'remote.{name}' must be {expected}".partition(", ")
             problems.append(Problem(message, hint, where))
     if problems:
         raise ConfigError(problems)
+
+
+def _is_web(url: str) -> bool:
+    return url.startswith(("http://", "https://")) and url.partition("://")[2].strip("/") != ""
 
 
 def _parse(url: str, root: Path) -> tuple[Kind, str, str, Any]:
@@ -115,12 +120,16 @@ def _parse(url: str, root: Path) -> tuple[Kind, str, str, Any]:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         raise ConfigError("the remote's URL has a port that is none", _SCHEMES) from None
+    if parts.fragment or (parts.query and scheme in {"file", "s3"}):
+        # Cut off there, two prefixes would be one.
+        message = "the remote's URL has a part after # or ? that leads nowhere"
+        raise ConfigError(message, "in a name, write %23 for # and %3F for ?; s3:// has neither")
     netloc = parts.netloc.rpartition("@")[2]
     path = parts.path.strip("/")
     if scheme in {"", "file"}:
         if host not in {"", "localhost"}:
             raise ConfigError(f"the remote file://{netloc}/ names a host", f"remotes: {_SCHEMES}")
-        folder = Path(unquote(parts.path) if scheme else url).expanduser()
+        folder = expanded(unquote(parts.path) if scheme else url)
         # As a path in a pipeline: what is shown is what is used, and nothing is asked of a drive.
         absolute = os.path.normpath((root / folder).absolute())
         return "folder", absolute, absolute, parts

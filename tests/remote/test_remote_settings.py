@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,14 @@ from edgepipe.store import Store
         ("url = 'file://host/x'", "the remote file://host/ names a host", "remotes: a folder"),
         ("url = 'https://u:p[w@h/x'", "the remote's URL is none: a character", "a folder"),
         ("url = 'https://u:s3cr℀et@h/x'", "the remote's URL is none: a character", "a folder"),
+        ("url = 's3://bucket/team#1'", "the remote's URL has a part after # or ?", "write %23"),
+        ("url = 's3://bucket/x?s3cret'", "the remote's URL has a part after # or ?", "s3://"),
+        ("url = 'file:///srv/team#1'", "the remote's URL has a part after # or ?", "write %23"),
+        ("url = 'https://h/team#1'", "the remote's URL has a part after # or ?", "write %23"),
+        ("url = '~no-such-user/x'", "'~no-such-user/x' names a home that is not", "in full"),
+        ("url = 'x'\nsigning_key_file = '~no-such-user/k'", "'~no-such-user/k' names", "in full"),
+        ("endpoint = 'minio:9000'", "'remote.endpoint' must be a URL", "like 'https://"),
+        ("endpoint = 'https://'", "'remote.endpoint' must be a URL", "like 'https://"),
         ("url = 'http://h:port/x'", "the remote's URL has a port that is none", "a folder"),
     ],
 )
@@ -105,6 +114,12 @@ def test_a_key_that_is_too_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         remote(tmp_path / "project", "../shared")
     assert "short" not in str(caught.value)
     assert "secrets.token_hex" in caught.value.render()
+
+
+def test_a_key_that_is_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEPIPE_SIGNING_KEY", os.fsdecode(b"\xff\xfe" * 16))
+    with pytest.raises(ConfigError, match="EDGEPIPE_SIGNING_KEY is no text"):
+        remote(tmp_path / "project", "../shared")
 
 
 @pytest.mark.parametrize("settings", [{"require_signed": True}, {"signing_key_file": "none"}])
