@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edgepipe.digest import canonical
+from edgepipe.plaindata import one_line
 
 MOST = 3
 """How many changed definitions or files are named; of the others, only the number is said."""
@@ -75,7 +76,8 @@ def changes(
             found += _versions(before or {}, after or {})
         else:
             found += _values(node, part, before, after)
-    return found
+    # Who wrote the old record may have been anybody.
+    return [replace(change, text=one_line(change.text)) for change in found]
 
 
 def _same(one: Any, two: Any) -> bool:

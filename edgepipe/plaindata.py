@@ -11,12 +11,17 @@ _LONGEST = 1000
 # It would move what a terminal shows, or cannot be written as UTF-8.
 _unshowable = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-).search
+)
 
 
 def is_name(value: object) -> bool:
     """Whether this is a text that can be shown in one line: no control character, not too long."""
-    return isinstance(value, str) and len(value) <= _LONGEST and _unshowable(value) is None
+    return isinstance(value, str) and len(value) <= _LONGEST and _unshowable.search(value) is None
+
+
+def one_line(text: str) -> str:
+    r"""A text with escapes (``\x1b``, ``\n``) in place of all that `is_name` refuses."""
+    return _unshowable.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def is_plain(value: object, *, finite: bool = True, deepest: int = DEEPEST) -> bool:

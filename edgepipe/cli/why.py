@@ -18,6 +18,7 @@ from edgepipe.cli._common import (
     print_json,
 )
 from edgepipe.errors import ConfigError, did_you_mean
+from edgepipe.plaindata import one_line
 from edgepipe.units import seconds
 
 if TYPE_CHECKING:
@@ -126,7 +127,8 @@ def _why(found: Mapping[str, Any]) -> Iterator[str]:
     for change in found["changes"]:
         yield f"  {change['text']}"
         for word in ("changed", "new", "gone"):
-            yield from _list([f"{word}: {name}" for name in change.get(word, ())], "    ")
+            names = [one_line(name) for name in change.get(word, ())]
+            yield from _list([f"{word}: {name}" for name in names], "    ")
     if found["waits_for"]:
         names = found["waits_for"]
         one = len(names) == 1

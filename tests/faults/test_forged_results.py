@@ -169,3 +169,23 @@ def test_what_the_team_has_and_no_node_could_use_is_replaced(
     assert statuses(again) == {"first": "cached", "last": "cached"}
     assert again.json["warnings"] == []
     assert team.is_dir()
+
+
+def test_what_a_record_says_it_was_made_of_does_not_steer_a_terminal(
+    project: Folder, first: Record
+) -> None:
+    steering = "\x1b[2J\n\u202e"
+    manifest = Store(project.cache).put_bytes(
+        canonical({f"{steering}:f": "1", f"{steering}:g": "2"})
+    )
+    forge(
+        project,
+        first,
+        made_of={"kind": {steering: 1}, "requires": {"torch": steering}, "code": "1"},
+        manifests={"code": manifest},
+    )
+    project.write("p.yaml", PIPELINE.replace("count: 5", "count: 6"))
+    for verb in (["plan", "p.yaml"], ["why", "p.yaml", "first"]):
+        said = clean(project.edgepipe(*verb)).out
+        assert "\\x1b[2J\\n\\u202e" in said
+        assert not {"\x1b", "\u202e"} & set(said)
