@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from edgepipe.remote.settings import Settings
 from edgepipe.remote.transport import LocalError, RejectedError, Sink, UnavailableError, Upload
+from edgepipe.store.place import GATE
 
 T = TypeVar("T")
 _PIECE = 64 << 10
@@ -36,6 +37,7 @@ class Folder:
         self.root = Path(settings.base)
         self.timeout = settings.timeout
         self._tidied = False
+        self._is_no_cache = False
         self.got_on = 0.0
 
     def get(self, name: str, sink: Sink, limit: int, *, small: bool = False) -> bool:
@@ -106,6 +108,12 @@ class Folder:
         if not self.root.is_dir() and not self.root.parent.is_dir():
             raise UnavailableError("there is no such folder: is its drive mounted?")
 
+    def _no_cache(self) -> None:
+        """What lies in a cache looks like damaged records, which would be replaced."""
+        if (self.root / GATE).exists():
+            raise UnavailableError(f"it is a cache ({GATE} is in it): name a folder of its own")
+        self._is_no_cache = True
+
     def _made(self, folder: Path) -> None:
         """Make a folder where there is none; who may write to the root may write to it too."""
         if folder.is_dir():
@@ -144,6 +152,8 @@ class Folder:
                     self.got_on = time.monotonic()
                     tick()
 
+            if not self._is_no_cache:
+                self._no_cache()
             return work(got_on)
 
         return bounded(ticking, self.timeout)

@@ -43,7 +43,7 @@ from edgepipe.store.model import (
     unpack_tree,
 )
 from edgepipe.store.objects import Objects
-from edgepipe.store.place import check_place
+from edgepipe.store.place import GATE, check_place
 from edgepipe.store.records import Records
 from edgepipe.store.session import TMP, Session
 from edgepipe.store.staging import Staging
@@ -79,7 +79,7 @@ class Store:
         self.handout = Handout(self.objects)
         self._staging = Staging(self._session, self.handout.unlink)
         self.records = Records(self._root, self._session, self._tell)
-        self._gate = Gate(f"{self._root}/gc.lock")
+        self._gate = Gate(f"{self._root}/{GATE}")
         self._trees: dict[str, Tree] = {}
 
     def _tell(self, damage: Damage) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
 from edgepipe.errors import ConfigError
 
+GATE = "gc.lock"
+"""What lies in every cache that was used, and in no remote."""
 _PROJECT = {"edgepipe.toml", "pyproject.toml", ".git"}
 _SOURCES = (".yaml", ".yml", ".py")
 _HINT = "let EDGEPIPE_CACHE, or --cache, name a folder of its own"
@@ -17,7 +20,7 @@ def check_place(root: Path) -> None:
 
     Raises:
         ConfigError: something else is in its place, or it is a folder that a person works in, as
-            after ``--cache .``
+            after ``--cache .``, or a team's remote, whose results gc would remove
     """
     try:
         names = os.listdir(root)
@@ -32,3 +35,15 @@ def check_place(root: Path) -> None:
         if name in _PROJECT or name.endswith(_SOURCES):
             message = f"the folder {root} is to be the cache, and is a project's: it holds '{name}'"
             raise ConfigError(message, _HINT)
+    if "records" in names and GATE not in names and _holds_shared(root / "records"):
+        raise ConfigError(f"the folder {root} is to be the cache, and is a remote", _HINT)
+
+
+def _holds_shared(table: Path) -> bool:
+    """Whether the first record that is found is one as a remote has them."""
+    for folder, _, names in os.walk(table):
+        for path in (Path(folder, name) for name in names):
+            if path.is_file():
+                with contextlib.suppress(OSError), path.open("rb") as file:
+                    return file.read(12) == b'{"edgepipe":'
+    return False

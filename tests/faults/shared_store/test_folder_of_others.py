@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 
-from remotes import result
+import pytest
+from remotes import key, result
 from teams import Team
+
+from edgepipe.errors import ConfigError
+from edgepipe.store import Store
+from edgepipe.store.collect import collect
 
 
 def test_what_others_keep_in_it_stays(team: Team) -> None:
@@ -41,3 +46,23 @@ def test_who_may_write_to_the_folder_may_write_to_all_in_it(team: Team) -> None:
     assert {path.stat().st_mode & 0o7777 for path in folders} == {0o2775}
     files = [path for path in team.shared.rglob("*") if path.is_file()]
     assert {path.stat().st_mode & 0o777 for path in files} == {0o444}
+
+
+def test_a_cache_is_no_remote_and_keeps_its_records(team: Team) -> None:
+    record = result(team.mine, "a")
+    collect(team.mine)
+    result(team.mine, "b")
+    one = team.remote(str(team.mine.root))
+    assert one.fetch_many([record.key, key("b")], team.theirs) == {}
+    assert "it is a cache (gc.lock is in it)" in one.warnings[0]
+    one = team.remote(str(team.mine.root))
+    assert list(one.push([result(team.theirs, "b")], team.theirs).values()) == ["failed"]
+    assert Store(team.mine.root).record(key("b")) is not None
+
+
+def test_a_remote_is_no_cache_that_gc_would_empty(team: Team) -> None:
+    record = result(team.mine, "a")
+    team.remote().push([record], team.mine)
+    with pytest.raises(ConfigError, match="is to be the cache, and is a remote"):
+        collect(Store(team.shared))
+    assert team.remote().fetch(record.key, team.theirs) == record
