@@ -177,10 +177,10 @@ class _Fetch:
         return tree
 
     def _note(self, digest: str) -> bool:
-        """An object that explains a key: without it, less can be explained."""
+        """An object that explains a key: without it, less can be explained, and nothing is wrong."""
         if self.store.object_path(digest).exists():
             return True
-        body = self._small(digest)
+        body = self._small(digest, needed=False)
         if body is None:
             return False
         if not any(digest_bytes(tag, body) == digest for tag in _TAGS):
@@ -189,14 +189,14 @@ class _Fetch:
         self._keep(digest, body)
         return True
 
-    def _small(self, digest: str) -> bytes | None:
+    def _small(self, digest: str, *, needed: bool = True) -> bytes | None:
         data = bytearray()
 
         def request(transport: Transport) -> bool:
             data.clear()
             return transport.get(path_of("objects", digest), data.extend, TREE_LIMIT)
 
-        return bytes(data) if self._got(digest, request) else None
+        return bytes(data) if self._got(digest, request, needed=needed) else None
 
     def _keep(self, digest: str, body: bytes) -> None:
         (self.staging / digest).write_bytes(body)
@@ -246,7 +246,9 @@ class _Fetch:
         except OSError as error:
             raise LocalError((error.strerror or str(error)).lower()) from error
 
-    def _got(self, digest: str, request: Callable[[Transport], bool]) -> bool:
+    def _got(
+        self, digest: str, request: Callable[[Transport], bool], *, needed: bool = True
+    ) -> bool:
         try:
             if self.link.read(request):
                 return True
@@ -259,6 +261,8 @@ class _Fetch:
         except LocalError as error:
             text = f"what the remote has could not be kept: {error}"
             self.link.complaints.say("store", text)
+            return False
+        if not needed:
             return False
         self.link.bad_objects.add(digest)
         text = f"the remote {self.link.shown} has a record but not its object {digest[:12]}"

@@ -262,7 +262,8 @@ def _objects(record: Record, store: Store) -> Iterator[tuple[str, str]]:
         yield output.tree, "tree"
     for digest in record.manifests.values():
         # It explains the key and is no part of the result.
-        if _place(digest, store).exists():
+        place = _place(digest, store)
+        if place.exists() and place.stat().st_size <= TREE_LIMIT:
             yield digest, "file"
 
 

@@ -212,10 +212,17 @@ def test_explanations_travel_and_are_not_needed(shared: Open, stores: tuple[Stor
     mine, theirs = stores
     note = result(mine, "note", out={"n": b'{"why":1}'})
     (there,) = (f.digest for f in mine.tree(note.outputs["out"].tree).files)
-    record = replace(result(mine, "a"), manifests={"code": there, "gone": key("nowhere")})
+    # What explains a folder of a million files is larger than anybody would fetch.
+    large = mine.put_bytes(bytes((64 << 20) + 1))
+    notes = {"code": there, "gone": key("nowhere"), "contents.data": large}
+    record = replace(result(mine, "a"), manifests=notes)
     mine.put_record(record)
-    assert shared().push([record], mine) == {record.key: "uploaded"}
-    assert shared().fetch(record.key, theirs) == record
+    one = shared()
+    assert one.push([record], mine) == {record.key: "uploaded"}
+    assert one.traffic.bytes_up < 1 << 20
+    one = shared()
+    assert one.fetch(record.key, theirs) == record
+    assert one.warnings == []
     assert theirs.object_path(there).read_bytes() == b'{"why":1}'
     assert not theirs.object_path(key("nowhere")).exists()
 
