@@ -83,9 +83,10 @@ class Cloud:
 
     def _do(self, work: Coroutine[Any, Any, T], *, small: bool = False) -> T:
         """Run a coroutine in fsspec's loop as a transfer; see `Transfer` for ``small``."""
-        from fsspec.asyn import get_loop
-
         try:
+            # It takes its time, in which ^C may come.
+            from fsspec.asyn import get_loop
+
             self._ready()
         except BaseException:
             work.close()

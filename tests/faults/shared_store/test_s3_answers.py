@@ -93,6 +93,21 @@ def test_an_object_whose_length_is_not_said(team: Team) -> None:
         assert one.warnings == []
 
 
+def test_an_interrupt_while_the_client_is_imported(team: Team) -> None:
+    code = (
+        "import sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'fsspec.asyn': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+    )
+    listing = PUSH.partition("try:")[0] + "list(remote.keys())\n"
+    command = [sys.executable, "-c", code + listing, str(team.mine.root), "http://127.0.0.1:9"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.stderr.rstrip().endswith(b"KeyboardInterrupt")
+    assert b"never awaited" not in done.stderr
+
+
 def in_parts(part: Callable[[Asked, int], None]) -> Callable[[Asked], None]:
     """A server that has nothing yet, and takes each part as a function does."""
 
