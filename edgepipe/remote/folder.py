@@ -118,13 +118,21 @@ class Folder:
         """Make a folder where there is none; who may write to the root may write to it too."""
         if folder.is_dir():
             return
-        if folder != self.root:
-            self._made(folder.parent)
-        with suppress(FileExistsError):
-            folder.mkdir()
-            if folder != self.root:
-                # The one who made it alone can change that, and the umask took it away.
-                folder.chmod(stat.S_IMODE(self.root.stat().st_mode))
+        if folder == self.root:
+            folder.mkdir(exist_ok=True)
+            return
+        self._made(folder.parent)
+        # The one who made it alone can change its mode, and the umask took some away: it gets its
+        # name when that is done, or others would be denied meanwhile, and for good after a kill.
+        new = folder.with_name(f".{secrets.token_hex(16)}")
+        new.mkdir()
+        try:
+            new.chmod(stat.S_IMODE(self.root.stat().st_mode))
+            new.rename(folder)
+        except OSError:
+            new.rmdir()
+            if not folder.is_dir():
+                raise
 
     def _tidy(self, beside: Path) -> None:
         """Remove what uploads left that were killed long ago, by the clock of the drive.

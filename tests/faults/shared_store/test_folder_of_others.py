@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from remotes import key, result
@@ -46,6 +47,31 @@ def test_who_may_write_to_the_folder_may_write_to_all_in_it(team: Team) -> None:
     assert {path.stat().st_mode & 0o7777 for path in folders} == {0o2775}
     files = [path for path in team.shared.rglob("*") if path.is_file()]
     assert {path.stat().st_mode & 0o777 for path in files} == {0o444}
+
+
+def test_a_folder_is_seen_once_all_may_write_to_it(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    team.shared.mkdir()
+    team.shared.chmod(0o2775)
+    closed: list[Path] = []
+    chmod = Path.chmod
+
+    def watched(path: Path, mode: int) -> None:
+        for folder, names, _ in os.walk(team.shared):
+            named = [Path(folder, name) for name in names if not name.startswith(".")]
+            closed.extend(one for one in named if one.stat().st_mode & 0o7777 != 0o2775)
+        chmod(path, mode)
+
+    monkeypatch.setattr(Path, "chmod", watched)
+    before = os.umask(0o077)
+    try:
+        records = [result(team.mine, f"r{n}") for n in range(10)]
+        assert set(team.remote().push(records, team.mine).values()) == {"uploaded"}
+    finally:
+        os.umask(before)
+    assert closed == []
+    assert list(team.shared.rglob(".*")) == []
 
 
 def test_a_cache_is_no_remote_and_keeps_its_records(team: Team) -> None:
