@@ -30,6 +30,18 @@ def test_star_brings_the_modules_that_a_package_lists(tmp_path: Path) -> None:
     assert "pkg/m.py:<module>" in found
 
 
+def test_star_binds_the_modules_that_a_package_lists(tmp_path: Path) -> None:
+    files = {
+        "pkg/__init__.py": "__all__ = ['inner', 'm', 'CONSTANT']\nCONSTANT = 1\n",
+        "pkg/m.py": TWO,
+        "pkg/inner/__init__.py": "__all__ = ['deep']\n",
+        "pkg/inner/deep.py": TWO,
+    }
+    stage = "from pkg import *\nm.one()\ninner.deep.one()\n"
+    found = reached(tmp_path, {"stage.py": stage, **files})
+    assert found >= {"pkg/m.py:one", "pkg/inner/deep.py:one"}
+
+
 def test_namespace_packages(tmp_path: Path) -> None:
     found = reached(
         tmp_path, {"stage.py": "import ns.deep.m\nns.deep.m.one()\n", "ns/deep/m.py": TWO}
