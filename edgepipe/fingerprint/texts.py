@@ -14,7 +14,7 @@ _IMPORTERS = {"__import__", "import_module", "locate", "resolve_name", "run_modu
 _LISTERS = {"iter_modules", "walk_packages"}
 _SPECS = {"exec_module", "load_module", "module_from_spec"}
 _PROGRAM = re.compile(r"(?:^|\s)-m\s+([\w.*]+)")
-_LEADS = {"ImportString", "dictConfig"}
+_LEADS = {"ImportString", "dictConfig", "import_string", "instantiate"}
 """These import what texts name that they are given."""
 _OBJECT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_]\w*")
 _TEXTS = "<texts>"

@@ -64,6 +64,8 @@ def reached(tmp_path: Path, stage: str, files: dict[str, str]) -> set[str]:
         ("dictConfig({'class': '_h.f'})", H),
         ("logging.config.dictConfig({'()': '_steps.left:f'})", LEFT),
         ("fn: pydantic.ImportString = '_h.f'", H),
+        ("hydra.utils.instantiate({'_target_': '_h.f'})", H),
+        ("werkzeug.utils.import_string('_steps.left:f')", LEFT),
         ("print('_h.f')", set()),
         ("subprocess.run([sys.executable, '-c', 'import _steps.left'])", LEFT),
         ("subprocess.run([sys.executable, '-m', '_h'])", MAIN),
