@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,21 @@ Package = tuple[str, ...]
 FILLED = re.compile(r"\{[^{}]*\}|%[-+ #0-9.]*[a-zA-Z]")
 """Where a text is filled in by ``format`` and ``%``."""
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_DEEP = 8000
+"""Calls that a syntax tree may take; many more would need more memory than a thread's stack has."""
+
+
+@contextlib.contextmanager
+def deep_enough() -> Iterator[None]:
+    """Let all be read that Python compiles: in a long chain of ``elif`` or ``+``, each part is nested
+    in the one before.
+    """
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, _DEEP))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 class Import(NamedTuple):
