@@ -45,6 +45,7 @@ def reached(tmp_path: Path, stage: str, files: dict[str, str]) -> set[str]:
         ("import_module(name='_h')", H),
         ("load('_h')\nfrom importlib import import_module as load", H),
         ("I('_h')\nI = importlib.import_module", H),
+        ("lazy.load('_h').f()\nimport lazy_loader as lazy", H),
         ("list(map(import_module, ['_h']))", ALL),
         ("pkgutil.resolve_name('_h:f')", H),
         ("pkgutil.resolve_name('_h.f')", H),
