@@ -6,6 +6,7 @@ import ast
 import contextlib
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -19,14 +20,18 @@ _DEEP = 8000
 
 
 @contextlib.contextmanager
-def deep_enough() -> Iterator[None]:
+def as_python_reads() -> Iterator[None]:
     """Let all be read that Python compiles: in a long chain of ``elif`` or ``+``, each part is nested
     in the one before.
+
+    What Python warns of in code it says when that is imported; many a text is none.
     """
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, _DEEP))
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         sys.setrecursionlimit(limit)
 

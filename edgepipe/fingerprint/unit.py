@@ -17,7 +17,7 @@ from edgepipe.digest import digest_bytes
 from edgepipe.errors import ConfigError, Problem, Where
 from edgepipe.fingerprint.names import (
     Import,
-    deep_enough,
+    as_python_reads,
     imports_of,
     is_main_test,
     is_quiet_import,
@@ -112,7 +112,7 @@ def read_unit(path: Path, package: Sequence[str]) -> Unit:
         ConfigError: it cannot be read, or is not Python; with the place.
     """
     try:
-        with deep_enough():
+        with as_python_reads():
             tree = ast.parse(path.read_bytes(), filename=str(path))
             return _Reader(tree, tuple(package)).unit()
     except (SyntaxError, ValueError) as error:

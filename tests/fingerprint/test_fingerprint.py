@@ -191,6 +191,15 @@ def test_long_chains_are_read(root: Path, chain: str) -> None:
     assert of(root) != before
 
 
+@pytest.mark.filterwarnings("always")
+def test_a_text_that_is_no_good_code_is_no_warning(
+    root: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    edit(root, "deep/er.py", "ZERO = 0", "ZERO = 0\nTEXTS = ['1if ZERO else 2', '1if ZERO else 3']")
+    assert of(root)
+    assert not recwarn.list
+
+
 def test_what_is_nested_deeper_than_python_reads_is_an_error(root: Path) -> None:
     (root / "deep/er.py").write_text(f"x = {'not ' * 10_000}1\n")
     with pytest.raises(ConfigError, match="nested too deeply"):
