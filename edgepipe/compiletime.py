@@ -17,7 +17,10 @@ from edgepipe.fingerprint.names import dotted, is_main_test, is_typing_test, las
 
 _READS = re.compile(
     r"(.*\.)?(environb?|getenvb?|expandvars|load_dotenv|BaseSettings)"
-    r"|time\.(?!sleep$|struct_time$)\w+|.*\.(now|utcnow|today)"
+    r"|time\.(?!sleep$|struct_time$)\w+|.*\.(now|utcnow|today|fromtimestamp)"
+    # What these find is decided by variables such as CUDA_VISIBLE_DEVICES, TMPDIR, USER and PATH.
+    r"|(.*\.)?cuda\.\w+|.*\.(get_num_threads|list_\w*devices)|shutil\.which"
+    r"|(tempfile|getpass)\.\w+"
     r"|(.*\.)?random\.\w+|secrets\.\w+|uuid\.uuid[14]|.*\.(urandom|rand|randn|randint)"
     r"|(subprocess|socket|requests|httpx|urllib\.request)\.\w+"
     r"|exec|eval|__import__|importlib\.import_module"

@@ -62,8 +62,9 @@ class DataFiles:
             paths = unit.paths
             bases = set()
             if paths.up >= 0:
-                bases.add(_above(place[0].parent, paths.up, home))
-                bases.add(_above(place[0].parent, paths.up + higher, home))
+                for folder in _folders(place[0], home):
+                    bases.add(_above(folder, paths.up, home))
+                    bases.add(_above(folder, paths.up + higher, home))
             if paths.resources:
                 bases.update(_packages(self._modules, unit))
             runs = paths.loads or paths.imports or unit.traits.runs
@@ -90,6 +91,13 @@ class DataFiles:
 def finds_files(unit: Unit) -> bool:
     """Whether a file of code may read others beside itself."""
     return unit.paths.up >= 0 or unit.traits.runs
+
+
+def _folders(path: Path, home: Path) -> set[Path]:
+    """Where a file of code is, and where it leads if it is a link: `Path.resolve` gives that."""
+    real, top = path.resolve().parent, home.resolve()
+    within = {home / real.relative_to(top)} if real.is_relative_to(top) else set()
+    return {path.parent, *within}
 
 
 def _above(folder: Path, up: int, home: Path) -> Path:

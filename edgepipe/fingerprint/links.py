@@ -234,9 +234,10 @@ class _Collector:
             places = self.modules.files_of(module, folder)
         for place in places:
             self.take_whole(place)
-            # What a package's __all__ names may be modules.
+            # What a package's __all__ names may be modules: a star binds these too.
             for name in self.unit(place).traits.exports:
-                self._load_module(f"{module}.{name}", folder)
+                if self._is_module(f"{module}.{name}", folder):
+                    self._take_module(f"{module}.{name}", folder)
 
     def _import(
         self, item: Import, attributes: list[str], place: Place, *, outside: bool = False

@@ -137,6 +137,10 @@ class Lookups(Folders):
             folders += [keyword.value for keyword in node.keywords]
             named = any(map(self.names, [*folders, *given]))
             yield from ((folder, named) for folder in folders)
+        elif name == "load_library":
+            # Of `numpy.ctypeslib`: it puts an ending to the name, which the system decides.
+            folders = [*given[1:], *(k.value for k in node.keywords if k.arg == "loader_path")]
+            yield from ((folder, self._is_within(folder)) for folder in folders)
         elif owner is None:
             return
         elif name == "joinpath":

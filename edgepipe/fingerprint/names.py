@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -13,6 +15,25 @@ Package = tuple[str, ...]
 FILLED = re.compile(r"\{[^{}]*\}|%[-+ #0-9.]*[a-zA-Z]")
 """Where a text is filled in by ``format`` and ``%``."""
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_DEEP = 8000
+"""Calls that a syntax tree may take; many more would need more memory than a thread's stack has."""
+
+
+@contextlib.contextmanager
+def as_python_reads() -> Iterator[None]:
+    """Let all be read that Python compiles: in a long chain of ``elif`` or ``+``, each part is nested
+    in the one before.
+
+    What Python warns of in code it says when that is imported; many a text is none.
+    """
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, _DEEP))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 class Import(NamedTuple):

@@ -12,9 +12,11 @@ from edgepipe.fingerprint.names import Import, Package, absolute, imports_of, la
 
 _IMPORTERS = {"__import__", "import_module", "locate", "resolve_name", "run_module"}
 _LISTERS = {"iter_modules", "walk_packages"}
+_LAZY = {"attach", "attach_stub"}
+"""Of `lazy_loader`: modules of a package that are imported when something of them is asked for."""
 _SPECS = {"exec_module", "load_module", "module_from_spec"}
 _PROGRAM = re.compile(r"(?:^|\s)-m\s+([\w.*]+)")
-_LEADS = {"ImportString", "dictConfig"}
+_LEADS = {"ImportString", "dictConfig", "import_string", "instantiate"}
 """These import what texts name that they are given."""
 _OBJECT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_]\w*")
 _TEXTS = "<texts>"
@@ -27,6 +29,8 @@ def importers(tree: ast.AST, words: set[str]) -> dict[str, str]:
     known = (_IMPORTERS | _LISTERS) & words
     if words & _SPECS and "find_spec" in words:
         known.add("find_spec")
+    if "lazy_loader" in words:
+        known |= (_LAZY | {"load"}) & words
     if "pydoc" not in words:
         known.discard("locate")
     found = {name: name for name in known}
@@ -80,10 +84,9 @@ def _call(node: ast.Call, name: str, package: Package) -> Iterator[Import]:
     """``importlib.import_module("a.b")``, and the like."""
     keywords = {k.arg: k.value for k in node.keywords}
     first = node.args[0] if node.args else keywords.get("name")
-    if name in _LISTERS:
-        own = first is not None and any(
-            last(n) in {"__path__", "__file__"} for n in ast.walk(first)
-        )
+    if name in _LISTERS | _LAZY:
+        marks = {"__path__", "__file__", *(["__name__"] if name in _LAZY else [])}
+        own = first is not None and any(last(n) in marks for n in ast.walk(first))
         yield Import("", f"{'.'.join(package)}.*" if own and package else "*", "*")
         return
     text = pattern(first, package)

@@ -17,6 +17,7 @@ from edgepipe.digest import digest_bytes
 from edgepipe.errors import ConfigError, Problem, Where
 from edgepipe.fingerprint.names import (
     Import,
+    as_python_reads,
     imports_of,
     is_main_test,
     is_quiet_import,
@@ -111,15 +112,16 @@ def read_unit(path: Path, package: Sequence[str]) -> Unit:
         ConfigError: it cannot be read, or is not Python; with the place.
     """
     try:
-        tree = ast.parse(path.read_bytes(), filename=str(path))
-        return _Reader(tree, tuple(package)).unit()
+        with as_python_reads():
+            tree = ast.parse(path.read_bytes(), filename=str(path))
+            return _Reader(tree, tuple(package)).unit()
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", 1) or 1
         where = Where(str(path), line, getattr(error, "offset", 1) or 1)
         raise ConfigError(Problem(f"this is not Python: {error}", "", where)) from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    except RecursionError:
+    except (RecursionError, MemoryError):
         where = Where(str(path), 1, 1)
         raise ConfigError(Problem("this Python is nested too deeply", "", where)) from None
 
@@ -244,9 +246,7 @@ def _replace(node: ast.AST, name: str, statements: list[ast.stmt]) -> None:
 
 
 def _take_docstrings(tree: ast.Module, package: tuple[str, ...]) -> str:
-    """Take out every bare constant: a docstring, or one below an attribute; and descriptions of
-    parameters. Gives their digest.
-    """
+    """Take out bare constants (docstrings, also of attributes) and descriptions: their digest."""
     taken = _take_descriptions(tree, package)
     for node, name, body in _bodies(tree):
         kept = []

@@ -1,8 +1,8 @@
 """What a job did to its process is taken back, so that the next one finds none of it.
 
 A worker serves one job after another, since importing a framework takes longer than many jobs do.
-The user's own modules are imported anew for each; what frameworks keep is theirs: a stage that
-changes a framework's settings sets them back.
+The user's own modules are imported anew for each, where one may have left something; of what
+libraries keep, `settings` knows the most common. A stage that changes more sets it back.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import locale
 import os
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 
 from edgepipe import usercode
 from edgepipe.executor import Job
+from edgepipe.worker import settings
 from edgepipe.worker.modulestate import UnknownError, state
 
 _SIGNALS = [
@@ -92,13 +94,38 @@ class Isolation:
         return False
 
     def _restore(self) -> None:
-        if not self._is_as_loaded():
+        usercode.start([])
+        # A module may have set it when it was imported: it does so again only where it is anew.
+        changed = self._is_changed()
+        self._put_back()
+        if settings.restore() or changed or not self._is_as_loaded():
             self._forget()
         self._before = None
+
+    def _is_changed(self) -> bool:
+        """Whether something of the process is not as it was."""
+        try:
+            is_there = os.path.samestat(os.stat("."), os.fstat(self._folder))  # noqa: PTH116
+        except OSError:
+            is_there = False
+        mask = os.umask(self._mask)
+        return (
+            not is_there
+            or mask != self._mask
+            or sys.path != self._path
+            or dict(os.environ) != self._variables
+            or any(signal.getsignal(n) is not handler for n, handler in self._handlers.items())
+            or sys.getrecursionlimit() != self._limit
+            or locale.setlocale(locale.LC_ALL) != self._locale
+            or _calculates_otherwise()
+        )
+
+    def _put_back(self) -> None:
         sys.path[:] = self._path
         if dict(os.environ) != self._variables:
             os.environ.clear()
             os.environ.update(self._variables)
+            time.tzset()
         os.fchdir(self._folder)
         os.umask(self._mask)
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -110,6 +137,15 @@ class Isolation:
             locale.setlocale(locale.LC_ALL, self._locale)
         if decimal := sys.modules.get("decimal"):
             decimal.setcontext(decimal.Context())
+
+
+def _calculates_otherwise() -> bool:
+    """Whether decimal numbers have another precision, say."""
+    if (decimal := sys.modules.get("decimal")) is None:
+        return False
+    context = decimal.getcontext().copy()
+    context.clear_flags()
+    return repr(context) != repr(decimal.Context())
 
 
 def _is_the_users(name: str, users: Sequence[str], packages: str) -> bool:

@@ -174,6 +174,38 @@ def test_what_is_no_python_is_an_error_with_its_place(root: Path, body: str) -> 
     assert (where.file, where.line) == (str(root / "deep/er.py"), 1)
 
 
+@pytest.mark.parametrize(
+    "chain",
+    [
+        "def near(x):\n    if x:\n        return 0\n"
+        + "".join(f"    elif x == {i}:\n        return {i}\n" for i in range(1000)),
+        f"near = {' + '.join(['0'] * 1000)}\n",
+    ],
+    ids=["elif", "sum"],
+)
+def test_long_chains_are_read(root: Path, chain: str) -> None:
+    compile(chain, "chain", "exec")
+    (root / "family/_near.py").write_text(chain)
+    before = of(root)
+    (root / "family/_near.py").write_text(chain.replace("0", "1", 1))
+    assert of(root) != before
+
+
+@pytest.mark.filterwarnings("always")
+def test_a_text_that_is_no_good_code_is_no_warning(
+    root: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    edit(root, "deep/er.py", "ZERO = 0", "ZERO = 0\nTEXTS = ['1if ZERO else 2', '1if ZERO else 3']")
+    assert of(root)
+    assert not recwarn.list
+
+
+def test_what_is_nested_deeper_than_python_reads_is_an_error(root: Path) -> None:
+    (root / "deep/er.py").write_text(f"x = {'not ' * 10_000}1\n")
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        of(root)
+
+
 def test_what_cannot_be_read_is_an_error(root: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         Fingerprints([root]).of(root / "absent.py", root)

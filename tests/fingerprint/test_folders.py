@@ -56,6 +56,10 @@ def read(project: Path, text: str) -> set[str]:
         ("H / f'{x}ld1' / x", FOLD),
         ("H / 'd' / x", ONE),
         ("glob.glob('d/*', root_dir=D)", ONE),
+        ("numpy.ctypeslib.load_library('libx', D)", EVERY),
+        ("numpy.ctypeslib.load_library('libx', loader_path=__file__)", EVERY),
+        ("numpy.ctypeslib.load_library('libx', H / 'd')", ONE),
+        ("torch.ops.load_library(H / 'd' / 'c.bin')", ONE),
         ("H / f'd{x}' / x", DEEP | ONE),
         ("glob.glob('*', root_dir=D)", EVERY),
         ("join(D, x)", EVERY),
@@ -175,3 +179,16 @@ def test_comments_count_where_code_may_be_read_by_its_path(
         return dict(Fingerprints([plugins, tmp_path]).of(plugins / "x" / "s.py", plugins))
 
     assert (codes("") != codes("# more\n")) is counts
+
+
+def test_what_lies_where_a_link_to_code_leads(tmp_path: Path) -> None:
+    for folder in ("plugins", "shared"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "shared" / "b.json").write_text("1")
+    helper = "def read(name):\n    return (Path(__file__).resolve().parent / name).read_text()\n"
+    (tmp_path / "shared" / "_h.py").write_text(f"from pathlib import Path\n{helper}")
+    (tmp_path / "plugins" / "_h.py").symlink_to("../shared/_h.py")
+    stage = tmp_path / "plugins" / "s.py"
+    stage.write_text("import _h\n_h.read('b.json')\n")
+    found = Fingerprints([tmp_path / "plugins", tmp_path]).reach(stage, tmp_path / "plugins")
+    assert tmp_path / "shared" / "b.json" in found.data

@@ -30,6 +30,29 @@ def test_star_brings_the_modules_that_a_package_lists(tmp_path: Path) -> None:
     assert "pkg/m.py:<module>" in found
 
 
+def test_star_binds_the_modules_that_a_package_lists(tmp_path: Path) -> None:
+    files = {
+        "pkg/__init__.py": "__all__ = ['inner', 'm', 'CONSTANT']\nCONSTANT = 1\n",
+        "pkg/m.py": TWO,
+        "pkg/inner/__init__.py": "__all__ = ['deep']\n",
+        "pkg/inner/deep.py": TWO,
+    }
+    stage = "from pkg import *\nm.one()\ninner.deep.one()\n"
+    found = reached(tmp_path, {"stage.py": stage, **files})
+    assert found >= {"pkg/m.py:one", "pkg/inner/deep.py:one"}
+
+
+@pytest.mark.parametrize(
+    "made", ["attach(__name__, submod_attrs={'m': ['one']})", "attach_stub(__name__, __file__)"]
+)
+def test_modules_of_a_lazy_package(tmp_path: Path, made: str) -> None:
+    init = f"import lazy_loader as lazy\n__getattr__, __dir__, __all__ = lazy.{made}\n"
+    files = {"pkg/__init__.py": init, "pkg/m.py": TWO, "other.py": TWO}
+    found = reached(tmp_path, {"stage.py": "import pkg\npkg.one()\n", **files})
+    assert "pkg/m.py:one" in found
+    assert "other.py:one" not in found
+
+
 def test_namespace_packages(tmp_path: Path) -> None:
     found = reached(
         tmp_path, {"stage.py": "import ns.deep.m\nns.deep.m.one()\n", "ns/deep/m.py": TWO}

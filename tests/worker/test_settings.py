@@ -1,0 +1,114 @@
+"""What a node sets for its whole process is not there for the next one; what its modules set, is."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+import pytest
+from projects import Folder
+
+from edgepipe.worker import settings
+
+HEAD = """\
+from edgepipe.stage import Context, Folder, Stage
+import _set
+
+
+class Tells(Stage):
+    outputs = {"out": Folder}
+    number: int
+
+    def run(self, ctx: Context) -> None:
+        (ctx.output("out") / "found").write_text(str(_set.tell(ctx.output("out"))))
+"""
+IMPORTED = """\
+import decimal
+import os
+import sys
+
+decimal.getcontext().prec = 50
+sys.setrecursionlimit(7000)
+
+
+def tell(folder):
+    return decimal.Decimal(1) / 3, sys.getrecursionlimit()
+"""
+LOGS = """\
+import logging
+
+
+def tell(folder):
+    logging.basicConfig(filename=folder / "root.log", level=logging.INFO)
+    own = logging.getLogger("own")
+    own.addHandler(logging.FileHandler(folder / "own.log"))
+    own.info("one line")
+"""
+LIBRARIES = """\
+import gc
+import logging
+import multiprocessing
+import os
+import socket
+import time
+
+import numpy as np
+import torch
+
+
+def tell(folder):
+    found = (
+        gc.isenabled(), logging.root.level, logging.root.manager.disable, time.tzname,
+        socket.getdefaulttimeout(), np.geterr(), repr(np.array([1 / 3])),
+        torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_default_device(),
+        torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(),
+        torch.get_float32_matmul_precision(), repr(torch.tensor([0.123456], dtype=torch.float32)),
+    )
+    gc.disable()
+    logging.root.setLevel(logging.DEBUG)
+    logging.disable(logging.CRITICAL)
+    os.environ["TZ"] = "Asia/Tokyo"
+    time.tzset()
+    socket.setdefaulttimeout(1.0)
+    multiprocessing.set_start_method("spawn")
+    np.seterr(all="raise")
+    np.set_printoptions(precision=2, suppress=True)
+    torch.set_default_dtype(torch.float64)
+    torch.set_grad_enabled(False)
+    torch.set_default_device("meta")
+    torch.set_num_threads(torch.get_num_threads() + 1)
+    torch.use_deterministic_algorithms(True)
+    torch.set_float32_matmul_precision("medium")
+    torch.set_printoptions(precision=1)
+    return found
+"""
+
+
+@pytest.mark.parametrize("code", [IMPORTED, LOGS, LIBRARIES])
+def test_nodes_of_one_worker_find_the_same(project: Folder, code: str) -> None:
+    project.write("plugins/tells.py", HEAD)
+    project.write("plugins/_set.py", code)
+    project.write(
+        "p.yaml", "edgepipe: 1\nname: p\nstages: {s: {uses: tells, matrix: {number: [1, 2]}}}\n"
+    )
+    done = project.edgepipe("run", "p.yaml", "--jobs", "1", "--json")
+    assert done.code == 0, done.err + done.out
+    first, second = (node["outputs"]["out"]["digest"] for node in done.json["nodes"])
+    assert first == second
+    assert project.edgepipe("cache", "verify").code == 0
+
+
+def test_figures_and_styles_are_not_the_next_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    matplotlib, pyplot = ModuleType("matplotlib"), ModuleType("matplotlib.pyplot")
+    style, figures = {"font.size": 40.0}, [1]
+    vars(matplotlib).update(
+        rcParams=style, rc_file_defaults=lambda: style.update({"font.size": 10.0})
+    )
+    vars(pyplot).update(get_fignums=lambda: figures, close=lambda _: figures.clear())
+    monkeypatch.setitem(sys.modules, "matplotlib", matplotlib)
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", pyplot)
+    monkeypatch.setattr(settings, "_READERS", {"matplotlib": settings._READERS["matplotlib"]})
+    settings.restore()
+    assert style == {"font.size": 10.0}
+    assert not figures
+    assert not settings.restore()
