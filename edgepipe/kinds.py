@@ -155,6 +155,8 @@ class Kinds:
             near = get_close_matches(name, self.all, n=1)
             hint = f"did you mean '{near[0]}'? " if near else ""
             hint += "edgepipe stages lists all kinds"
+            if absent := [str(folder) for folder in self.plugins if not folder.is_dir()]:
+                hint += f"; there is no folder {', '.join(absent)} with your own"
             raise ConfigError(Problem(f"unknown kind '{name}'", hint, where))
         return self.all[name]
 
