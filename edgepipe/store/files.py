@@ -38,6 +38,9 @@ def explained(place: Path | str) -> Iterator[None]:
             )
         elif error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
             hint = f"make {place} writable, or set EDGEPIPE_CACHE to another folder"
+            name = error.filename
+            if isinstance(name, str) and os.path.lexists(name) and not os.access(name, os.R_OK):
+                hint = f"let yourself read it: chmod u+rX {name}"
         elif error.errno in {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}:
             hint = "its file system has no locks: set EDGEPIPE_CACHE to a folder on another one"
         reason = (error.strerror or str(error)).lower()
