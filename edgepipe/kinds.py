@@ -7,6 +7,7 @@ stages are the files below its ``plugins`` folder. ``FAMILY/NAME.py`` holds the 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.util
@@ -52,7 +53,9 @@ class Kind:
             ConfigError: the file does not import, or does not hold exactly one stage.
         """
         try:
-            module = load_module(self.module, self.path, self.root, self.plugin)
+            # What it prints is not part of the answer that a verb gives, as with --json.
+            with contextlib.redirect_stdout(sys.stderr):
+                module = load_module(self.module, self.path, self.root, self.plugin)
         except (Exception, SystemExit) as error:
             raise ConfigError(self._import_problem(error)) from error
         classes = [

@@ -69,6 +69,20 @@ def test_a_plugin_with_a_port_or_metric_that_is_none(
     assert "Traceback" not in done.err
 
 
+def test_what_a_plugin_prints_while_it_is_imported_is_in_no_answer(project: Folder) -> None:
+    project.write(
+        "plugins/loud.py",
+        "from edgepipe.stage import Folder, Stage\n\nprint('hello')\n\n\nclass Loud(Stage):\n"
+        '    outputs = {"out": Folder}\n\n    def run(self, ctx):\n'
+        '        (ctx.output("out") / "a").write_text("a")\n',
+    )
+    project.write("p.yaml", "edgepipe: 1\nname: p\nstages:\n  w: {uses: loud}\n")
+    planned = project.edgepipe("plan", "p.yaml", "--json")
+    assert planned.json["runs"] == 1
+    assert planned.err == "hello\n"
+    assert project.edgepipe("run", "p.yaml", "--json").json["status"] == "done"
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
