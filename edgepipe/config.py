@@ -84,7 +84,9 @@ def _read(path: Path, files: list[Path], chain: tuple[Path, ...], by: Node | Non
         body = path.read_bytes()
     except OSError as error:
         message = f"{name} cannot be read: {(error.strerror or str(error)).lower()}"
-        raise ConfigError(Problem(message, _neighbors(path), where)) from None
+        denied = isinstance(error, PermissionError)
+        hint = f"let yourself read it: chmod u+r {name}" if denied else _neighbors(path)
+        raise ConfigError(Problem(message, hint, where)) from None
     files.append(path)
     root = parse(_decoded(body, name), name)
     includes = root.value.get("include")

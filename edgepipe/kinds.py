@@ -7,6 +7,7 @@ stages are the files below its ``plugins`` folder. ``FAMILY/NAME.py`` holds the 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.util
@@ -14,7 +15,7 @@ import inspect
 import linecache
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -27,6 +28,8 @@ from edgepipe.units import UNITS
 from edgepipe.usercode import PACKAGE, drop_stale_bytecode, import_plugin, prefer
 
 GROUP = "edgepipe.stages"
+_MAPPINGS = ("inputs", "outputs", "metrics")
+_NUMBERS = ("cpus", "gpus", "memory")
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,9 @@ class Kind:
             ConfigError: the file does not import, or does not hold exactly one stage.
         """
         try:
-            module = load_module(self.module, self.path, self.root, self.plugin)
+            # What it prints is not part of the answer that a verb gives, as with --json.
+            with contextlib.redirect_stdout(sys.stderr):
+                module = load_module(self.module, self.path, self.root, self.plugin)
         except (Exception, SystemExit) as error:
             raise ConfigError(self._import_problem(error)) from error
         classes = [
@@ -103,7 +108,24 @@ class Kind:
 
 
 def _contract_problems(stage: type[Stage]) -> Iterator[tuple[str, str]]:
-    """(what is declared, hint) for each port or metric that is none."""
+    """(what is declared, hint) for each attribute that is not what `Stage` says of it."""
+    wrong = [name for name in _MAPPINGS if not isinstance(getattr(stage, name), Mapping)]
+    for name in wrong:
+        yield f"{name} as {getattr(stage, name)!r}", f'write a mapping: {name} = {{"NAME": …}}'
+    # A text is a row of names, too: of its letters.
+    if isinstance(stage.requires, str) or not isinstance(stage.requires, Collection):
+        hint = 'write a tuple of names, also for one: requires = ("numpy",)'
+        yield f"requires as {stage.requires!r}", hint
+    for name in _NUMBERS:
+        if not isinstance(number := getattr(stage, name), int) or number < 0:
+            yield f"{name} as {number!r}", "write a whole number, at least 0"
+    if inspect.isabstract(stage):
+        yield "no run()", "write what it does into: def run(self, ctx: Context) -> None"
+    if not wrong:
+        yield from _port_problems(stage)
+
+
+def _port_problems(stage: type[Stage]) -> Iterator[tuple[str, str]]:
     port = "name a class of artifact, like edgepipe.stage.Folder"
     for name, given in stage.inputs.items():
         if not _is_artifact(given.type if isinstance(given, Port) else given):
@@ -155,6 +177,8 @@ class Kinds:
             near = get_close_matches(name, self.all, n=1)
             hint = f"did you mean '{near[0]}'? " if near else ""
             hint += "edgepipe stages lists all kinds"
+            if absent := [str(folder) for folder in self.plugins if not folder.is_dir()]:
+                hint += f"; there is no folder {', '.join(absent)} with your own"
             raise ConfigError(Problem(f"unknown kind '{name}'", hint, where))
         return self.all[name]
 

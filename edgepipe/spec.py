@@ -74,7 +74,8 @@ class Spec(_Spec):
     """A pipeline."""
 
     edgepipe: Literal[1] = Field(description="version of this format")
-    name: Name = Field(description="names the pipeline's runs and reports")
+    # A run's folder is named after it, and a file name has 255 bytes at most.
+    name: Name = Field(max_length=150, description="names the pipeline's runs and reports")
     description: str = Field("", description="for readers and reports")
     include: str | list[str] = Field(
         default_factory=list, description="files merged under this one, relative to it"
@@ -197,7 +198,9 @@ def _problem(
     given = kind_of(place.value)
     if not kind.endswith("_type"):
         given = json.dumps(place.plain(), ensure_ascii=False)
-        given = given if len(given) <= 60 else kind_of(place.value)
+        if len(given) > 60:
+            counted = kind.endswith("too_long") and isinstance(place.value, str)
+            given = str(len(place.value)) if counted else kind_of(place.value)
     subject = f"{noun} '{dotted}'{of}" if dotted else f"what stands here{of and ' for'}{of[3:]}"
     text = f"{subject} {message}, not {given}"
     return Problem(text, _hint(kind, place.value) or _description(model, item["loc"]), place.where)

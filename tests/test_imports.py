@@ -37,7 +37,7 @@ FRAMEWORKS = {
 
 LAYERS = [
     {"cli", "__main__", "launcher"},
-    {"report", "runner", "executor", "worker", "machine", "witness", "temporary"} | {"compiletime"},
+    {"report", "runner", "executor", "worker", "machine", "witness", "temporary"},
     {"compiler", "planner", "manual", "runs", "remote"},
     {"gatecheck"},
     {"config", "variables", "yamlparse", "key", "graph", "store", "project", "sources"}

@@ -113,6 +113,18 @@ def test_kinds_are_found_by_listing_files(tmp_path: Path) -> None:
     assert mine == ["a", "fam.b"]
 
 
+def test_an_unknown_kind_where_the_folder_of_plugins_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(ConfigError) as caught:
+        Kinds((tmp_path / "mine", tmp_path / "stagse")).get("x.nothing")
+    assert (
+        f"there is no folder {tmp_path / 'stagse'} with your own" in caught.value.problems[0].hint
+    )
+    with pytest.raises(ConfigError) as caught:
+        Kinds((tmp_path / "mine",)).get("x.nothing")
+    assert "folder" not in caught.value.problems[0].hint
+
+
 def test_a_kind_that_is_there_twice(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "digits.py").write_text(STAGE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -42,7 +43,7 @@ def main(options: argparse.Namespace) -> int:
         return 0
     for name in sorted(contents):
         print(folder / name)
-    print(f"\nnext:\n  cd {folder}\n  edgepipe run pipelines/digits_int8.yaml")
+    print(f"\nnext:\n  cd {shlex.quote(str(folder))}\n  edgepipe run pipelines/digits_int8.yaml")
     return 0
 
 

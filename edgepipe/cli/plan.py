@@ -49,7 +49,7 @@ def main(options: argparse.Namespace) -> int:
     remote = open_remote(compiled.project)
     decisions = compiled.planner.plan(ask=asking(remote))
     compiled.planner.files.save()
-    warnings = [damage.said for damage in compiled.planner.store.damages]
+    warnings = list(dict.fromkeys(damage.said for damage in compiled.planner.store.damages))
     warnings += remote.warnings if remote else []
     try:
         compiled.planner.need_environments(decisions)

@@ -49,7 +49,7 @@ def main(options: argparse.Namespace) -> int:
         hint = did_you_mean(wanted, decisions, "nodes")
         raise ConfigError(f"there is no node '{wanted}'", hint)
     answers = [answer(name, decisions, planner) for name in names]
-    warnings = [damage.said for damage in planner.store.damages]
+    warnings = list(dict.fromkeys(damage.said for damage in planner.store.damages))
     warnings += remote.warnings if remote else []
     if options.json:
         print_json({"pipeline": compiled.graph.name, "nodes": answers, "warnings": warnings})

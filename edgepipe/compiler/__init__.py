@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -159,9 +160,15 @@ class _Compiler:
 
     def _look_over(self, stage: Stage, tree: Node, connected: frozenset[str]) -> None:
         """What the stage itself finds wrong with its parameters, and what they name in vain."""
-        for parameter, message, hint in stage.preflight(connected):
-            path = tuple(parameter.split(".")) if parameter else ()
-            self.problems.add(message, hint, tree.at(path))
+        try:
+            for parameter, message, hint in stage.preflight(connected):
+                path = tuple(parameter.split(".")) if parameter else ()
+                self.problems.add(message, hint, tree.at(path))
+        except Exception as error:  # the user's code may raise anything, or return what is none
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            what = f"{type(error).__name__}: {error}".split("\n")[0]
+            hint = f"raised at {last.filename}:{last.lineno}; it gives (parameter, message, hint)"
+            self.problems.add(f"preflight() failed: {what}", hint, tree)
         self.problems += missing(stage, tree, self.project)
         if changed := unkept(stage):
             self.problems.add(

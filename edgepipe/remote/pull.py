@@ -108,27 +108,27 @@ class _Fetch:
         for digest, arrived in self.threads.each(self._tree, digests):
             if (tree := arrived.result()) is not None:
                 trees[digest] = tree
+        outputs_of = {k: {o.tree for o in r.outputs.values()} for k, r in records.items()}
+        # Nothing is fetched for the others: nobody would wait until it came.
+        usable = [key for key, outputs in outputs_of.items() if outputs <= trees.keys()]
+        for key in records.keys() - set(usable):
+            self._useless(key, outputs_of[key])
         # Two trees may say different sizes of one file: its bytes tell which of them lies.
         sizes: dict[str, int] = {}
-        for tree in trees.values():
-            for file in tree.files:
+        for digest in dict.fromkeys(d for key in usable for d in outputs_of[key]):
+            for file in trees[digest].files:
                 sizes[file.digest] = max(file.size, sizes.get(file.digest, 0))
         pairs = self.threads.each(lambda pair: self._file(*pair), sizes.items())
         files_there = {digest: future for (digest, _), future in pairs}
-        notes = dict.fromkeys(d for r in records.values() for d in r.manifests.values())
+        notes = dict.fromkeys(d for key in usable for d in records[key].manifests.values())
         notes_there = dict(self.threads.each(self._note, notes))
         done: dict[str, Record | None] = {}
 
         def size(key: str) -> int:
-            found = [trees.get(output.tree) for output in records[key].outputs.values()]
-            return sum(tree.size for tree in found if tree is not None)
+            return sum(trees[tree].size for tree in outputs_of[key])
 
-        for key in sorted(records, key=size):
-            record = records[key]
-            outputs = {output.tree for output in record.outputs.values()}
-            if not outputs <= trees.keys():
-                self._useless(key, outputs)
-                continue
+        for key in sorted(usable, key=size):
+            record, outputs = records[key], outputs_of[key]
             named = {file.digest for tree in outputs for file in trees[tree].files}
             there = {digest: files_there[digest].result() for digest in named}
             if None in there.values():
@@ -144,6 +144,9 @@ class _Fetch:
             done[key] = self._publish(record, [*named, *outputs, *explained])
             if done[key] is not None:
                 self.over(key)
+        # The folder that they are written into goes.
+        for note in notes_there.values():
+            note.result()
         return done
 
     def _useless(self, key: str, digests: set[str]) -> None:

@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from edgepipe.digest import digest_bytes
 from edgepipe.errors import ConfigError, Problem
 from edgepipe.executor import Job
 from edgepipe.machine import Machine
 from edgepipe.planner import Decision, Planner
 from edgepipe.runner import edits
 from edgepipe.store import Lock, Store
+
+_LOG_NAME = 200
+"""Signs of a log's name before it is cut: with a digest and an end they fit into 255 bytes."""
 
 
 @dataclass
@@ -162,6 +166,12 @@ def check_gpus(decisions: Iterable[Decision], machine: Machine) -> None:
 
 
 def log_name(node: str) -> str:
-    """The file name of a node's log: a node's name has no dot, so no two nodes share one."""
+    """The file name of a node's log: a node's name has no dot, so no two nodes share one.
+
+    What is longer than a file name may be ends with a digest of the whole.
+    """
     family, bracket, point = node.partition("[")
-    return f"{family}{bracket and '.'}{quote(point.rstrip(']'), safe=' ,=+@')}.log"
+    name = f"{family}{bracket and '.'}{quote(point.rstrip(']'), safe=' ,=+@')}"
+    if len(name) > _LOG_NAME:
+        name = f"{name[:_LOG_NAME]}.{digest_bytes('log', node.encode())[:12]}"
+    return f"{name}.log"

@@ -49,6 +49,8 @@ class RunStore:
         self._temporary = Temporary()
         self._own: Path | None = None
         """A store of the run's own, where the cache cannot be written."""
+        self._damages: set[Damage] = set()
+        """Those that were said."""
         self._synced = time.monotonic()
         self._planned: dict[str, Decision] = {}
         self._fetcher: Fetcher | None = None
@@ -84,7 +86,10 @@ class RunStore:
             self._fetcher = Fetcher(self.remote, self.store)
 
     def _say(self, damage: Damage) -> None:
-        self.warn(damage.said)
+        # A record is asked for more than once.
+        if damage not in self._damages:
+            self._damages.add(damage)
+            self.warn(damage.said)
 
     def look_up(
         self, nodes: Sequence[tuple[GraphNode, Mapping[str, str]]], fresh: frozenset[str]

@@ -38,6 +38,9 @@ def explained(place: Path | str) -> Iterator[None]:
             )
         elif error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
             hint = f"make {place} writable, or set EDGEPIPE_CACHE to another folder"
+            name = error.filename
+            if isinstance(name, str) and os.path.lexists(name) and not os.access(name, os.R_OK):
+                hint = f"let yourself read it: chmod u+rX {name}"
         elif error.errno in {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}:
             hint = "its file system has no locks: set EDGEPIPE_CACHE to a folder on another one"
         reason = (error.strerror or str(error)).lower()
@@ -71,8 +74,8 @@ def walk(folder: str) -> list[tuple[str, str]]:
 
 
 def read(path: str) -> bytes:
-    """A whole file. Raises OSError."""
-    handle = os.open(path, os.O_RDONLY)
+    """A whole file. Raises OSError; a pipe in its place is empty, instead of waited for."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         # Most are small: one call more only tells that there is no more.
         body = os.read(handle, _FIRST)

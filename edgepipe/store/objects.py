@@ -18,6 +18,8 @@ from edgepipe.store.verified import Verified
 
 ATTEMPTS = 3
 """How often what others may do at the same time is tried again."""
+_UNREADABLE = {errno.EIO, errno.EISDIR, errno.ENXIO}
+"""What reading fails with where the disk is bad, or a folder or a socket is in an object's place."""
 _MADE_AGAIN = "run the pipeline again: what it held is made again"
 
 
@@ -91,7 +93,7 @@ class Objects:
         try:
             digest = tree_digest(files.read(path)) if tree else _digest(path, before.st_size)
         except OSError as error:
-            if error.errno != errno.EIO:
+            if error.errno not in _UNREADABLE:
                 raise
             digest = ""
         after = os.stat(path)

@@ -40,6 +40,11 @@ class Records:
             body = files.read(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except IsADirectoryError:
+            # In its place no record could be written.
+            place = self._out_of_the_way(key)
+            self._tell(Damage(key, f"the record {key[:12]} is damaged: it is a folder", place))
+            return None
         try:
             record = unpack_record(body)
         except ValueError as error:
@@ -54,6 +59,15 @@ class Records:
             if abs(now - os.stat(path).st_mtime) > _USED_SECONDS:
                 os.utime(path, (now, now))
         return record
+
+    def _out_of_the_way(self, key: str) -> str:
+        """Move what is in a record's place; where it is then, empty if it could not be moved."""
+        place = f"{self.place_away(key)}.{os.urandom(4).hex()}"
+        try:
+            files.into_place(self.path(key), place)
+        except OSError:
+            return ""
+        return place
 
     def peek(self, key: str) -> Record | None:
         """The record of a key for looking at: it does not count as used; damage is not said."""
@@ -126,6 +140,8 @@ class Records:
             os.unlink(self.path(key))
         except FileNotFoundError:
             return False
+        except IsADirectoryError:
+            files.remove(self.path(key))
         return True
 
 

@@ -34,6 +34,11 @@ def test_an_empty_folder_is_taken_and_told_what_is_next(project: Folder) -> None
     assert done.out.endswith("next:\n  cd empty\n  edgepipe run pipelines/digits_int8.yaml\n")
 
 
+def test_what_is_next_can_be_copied_into_a_shell(project: Folder) -> None:
+    done = project.edgepipe("init", "my demo")
+    assert "next:\n  cd 'my demo'\n" in done.out
+
+
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_files_that_are_there_are_left_alone(project: Folder, name: str) -> None:
     project.write(f"mine/{name}", "mine")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -214,3 +215,37 @@ def test_an_end_whose_output_nobody_takes_is_no_success() -> None:
             check=False,
         )
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+def as_somebody(project: Folder, *arguments: object) -> str:
+    """Run the command without root's right to read everything; what it says."""
+
+    def give_up() -> None:
+        for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+            libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+
+    libc = ctypes.CDLL(None)
+    done = subprocess.run(
+        command(*arguments),
+        cwd=project.path,
+        preexec_fn=give_up,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    return done.stderr.decode()
+
+
+def test_what_may_not_be_read_is_said_with_how_to_read_it(mini: Folder) -> None:
+    mini.edgepipe("run", "mini.yaml")
+    objects = [path for path in (mini.cache / "objects").rglob("*") if path.is_file()]
+    for path in objects:
+        path.chmod(0)
+    said = as_somebody(mini, "cache", "verify")
+    assert any(
+        f"error: {path}: permission denied\n  let yourself read it: chmod u+rX {path}\n" == said
+        for path in objects
+    )
+    (mini.path / "mini.yaml").chmod(0)
+    said = as_somebody(mini, "validate", "mini.yaml")
+    assert "permission denied\n  let yourself read it: chmod u+r mini.yaml\n" in said

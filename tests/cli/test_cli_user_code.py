@@ -43,6 +43,11 @@ def test_a_plugin_is_found_checked_cached_and_run_again_after_an_edit(project: F
     [
         ('inputs = {"x": "Metrics"}', "the input 'x' as 'Metrics'", "optional() of one"),
         ('outputs = {"x": dict}', "the output 'x' as <class 'dict'>", "a class of artifact"),
+        ('outputs = ["x"]', "outputs as ['x']", 'outputs = {"NAME": …}'),
+        ('requires = "numpy"', "requires as 'numpy'", 'requires = ("numpy",)'),
+        ("requires = None", "requires as None", 'requires = ("numpy",)'),
+        ("cpus = 0.5", "cpus as 0.5", "a whole number"),
+        ("memory = -1", "memory as -1", "at least 0"),
         ('metrics = {"x": "count"}', "the metric 'x' as 'count'", "Metric(UNIT, MEANING)"),
         ('metrics = {"x": Metric("ms", "late")}', "the metric 'x' as", "units: fraction, s, bytes"),
     ],
@@ -61,6 +66,51 @@ def test_a_plugin_with_a_port_or_metric_that_is_none(
     assert done.code == 2
     assert "plugins/wrong.py:1:1: error: the stage 'wrong' declares " + said in done.err
     assert hint in done.err
+    assert "Traceback" not in done.err
+
+
+def test_what_a_plugin_prints_while_it_is_imported_is_in_no_answer(project: Folder) -> None:
+    project.write(
+        "plugins/loud.py",
+        "from edgepipe.stage import Folder, Stage\n\nprint('hello')\n\n\nclass Loud(Stage):\n"
+        '    outputs = {"out": Folder}\n\n    def run(self, ctx):\n'
+        '        (ctx.output("out") / "a").write_text("a")\n',
+    )
+    project.write("p.yaml", "edgepipe: 1\nname: p\nstages:\n  w: {uses: loud}\n")
+    planned = project.edgepipe("plan", "p.yaml", "--json")
+    assert planned.json["runs"] == 1
+    assert planned.err == "hello\n"
+    assert project.edgepipe("run", "p.yaml", "--json").json["status"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("    def ran(self, ctx):\n        pass\n", "the stage 'wrong' declares no run()"),
+        (
+            "    def run(self, ctx):\n        pass\n\n"
+            "    def preflight(self, connected):\n        raise KeyError('x')\n",
+            "p.yaml:4:13: error: preflight() failed: KeyError: 'x'",
+        ),
+        (
+            "    def run(self, ctx):\n        pass\n\n"
+            "    def preflight(self, connected):\n        return ['x']\n",
+            "p.yaml:4:13: error: preflight() failed: ValueError: not enough values",
+        ),
+    ],
+)
+def test_a_plugin_that_is_not_finished_is_no_traceback(
+    project: Folder, body: str, said: str
+) -> None:
+    project.write(
+        "plugins/wrong.py",
+        f"from edgepipe.stage import Stage\n\n\nclass Wrong(Stage):\n{body}",
+    )
+    project.write("p.yaml", "edgepipe: 1\nname: p\nstages:\n  w: {uses: wrong}\n")
+    done = project.edgepipe("run", "p.yaml")
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
+    assert "plugins/wrong.py:" in done.err or "raised at" in done.err
     assert "Traceback" not in done.err
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from storing import contents, files_of, flip, objects, publish, put, records, wr
 from edgepipe.errors import StoreError
 from edgepipe.planner.fitting import metrics_of
 from edgepipe.store import Store
+from edgepipe.store.check import verify
+from edgepipe.store.collect import collect
 from edgepipe.store.model import pack_tree, tree_digest
 
 FILES = {"a": b"one", "deep/b": bytes(100_000), "metrics.json": b'{"a": 1}'}
@@ -263,3 +267,59 @@ def test_a_run_makes_what_is_damaged_again(project: Folder, damage: str) -> None
     assert project.trace() == ["first", "last", "first"]
     assert project.edgepipe("cache", "verify").code == 0
     assert wrong_names(project.cache) == []
+
+
+def in_place_of(path: Path, what: str) -> None:
+    """Put something that is no file where one was."""
+    path.unlink()
+    if what == "a folder":
+        (path / "deeper").mkdir(parents=True)
+    elif what == "a socket":
+        with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(path.parent):
+            server.bind(path.name)
+    else:
+        os.mkfifo(path)
+
+
+@pytest.mark.parametrize("what", ["a folder", "a pipe", "a socket"])
+def test_what_is_no_file_in_an_objects_place_is_damage(store: Store, what: str) -> None:
+    record = publish(store, "k", FILES)
+    digest = record.outputs["port0"].tree
+    for damaged in (digest, store.tree(digest).files[0].digest):
+        in_place_of(store.object_path(damaged), what)
+        finding = verify(store).findings[0]
+        assert (finding.digest, finding.what) == (damaged, "damaged object")
+        assert verify(store, repair=True).repaired
+        assert len(quarantined(store)) == 2
+        shutil.rmtree(store.root / "quarantine")
+        publish(store, "k", FILES)
+        assert verify(store).findings == []
+    assert store.record(record.key) is not None
+
+
+@pytest.mark.parametrize("what", ["a folder", "a pipe"])
+def test_what_is_no_file_in_a_records_place_is_damage(store: Store, what: str) -> None:
+    record = publish(store, "k", FILES)
+    path = store.records.path(record.key)
+    in_place_of(Path(path), what)
+    assert [f.what for f in verify(store).findings] == ["damaged record"]
+    assert store.record(record.key) is None
+    assert publish(store, "k", FILES) == store.record(record.key)
+    in_place_of(Path(path), what)
+    assert collect(store).records == [record.key]
+    assert not os.path.lexists(path)
+
+
+def test_a_run_says_once_that_a_record_is_damaged(project: Folder) -> None:
+    pipeline(project)
+    assert project.edgepipe("run", "p.yaml").code == 0
+    for path in records(project.cache):
+        path.chmod(0o644)
+        path.write_bytes(b"none")
+    plan = project.edgepipe("plan", "p.yaml")
+    ran = project.edgepipe("run", "p.yaml")
+    assert (plan.code, ran.code) == (0, 0)
+    for path in records(project.cache):
+        key = path.parent.name + path.name
+        assert (plan.out + plan.err).count(f"the record {key[:12]} is damaged") == 1
+        assert (ran.out + ran.err).count(f"the record {key[:12]} is damaged") == 1

@@ -89,6 +89,28 @@ def test_logs_of_different_nodes_have_different_names(run: Run, project: Folder)
     assert {log.parent for log in logs} == {project.path / "logs"}
 
 
+def test_logs_of_nodes_with_long_names_can_be_written(run: Run, project: Folder) -> None:
+    values = ["ü" * 80, "ü" * 79 + "x", "ü" * 79 + "y"]
+    for value in values:
+        project.write(value, value)
+    name = "a" * 300
+    text = (
+        f"stages:\n  a: {{uses: text.upper, matrix: {{file: {values}}}}}\n"
+        f"  {name}: {{uses: numbers}}\n  {name}b: {{uses: numbers, with: {{count: 7}}}}\n"
+    )
+
+    def write(job: Job) -> None:
+        Path(job.log).write_text(job.node)
+        for folder in job.outputs.values():
+            for file in ("metrics.json", "numbers.json", "words.txt"):
+                (Path(folder) / file).write_text("{}")
+
+    ran = run(text, FakeExecutor(write=write))
+    logs = {job.node: Path(job.log) for job in ran.executor.started}
+    assert len(logs) == 5
+    assert {node: log.read_text() for node, log in logs.items()} == {node: node for node in logs}
+
+
 def test_a_metric_that_is_not_declared_is_said(run: Run) -> None:
     def write(job: Job) -> None:
         numbers(job)

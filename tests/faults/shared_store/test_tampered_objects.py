@@ -106,6 +106,17 @@ def test_a_tampered_tree_is_refused(team: Team) -> None:
     assert one.fetch(other.key, team.theirs) == other
 
 
+def test_of_a_record_with_a_tampered_tree_no_file_is_fetched(team: Team) -> None:
+    files = {f"f{i}": b"%d" % i for i in range(100)}
+    record = result(team.mine, "a", out={"model": b"1"}, more=files)
+    team.remote().push([record], team.mine)
+    write(team.object_path(record.outputs["out"].tree), b"junk")
+    one = team.remote()
+    assert one.fetch(record.key, team.theirs) is None
+    assert one.flow.expected == 0
+    assert len(one.warnings) == 1
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
-from edgepipe import compiletime
 from edgepipe.kinds import packages
 from edgepipe.planner import Planner
 from edgepipe.project import expanded, marks
 from edgepipe.store import Record
+from edgepipe.witness import compiletime
 
 
 def files(planner: Planner) -> Iterator[Path]:
@@ -63,7 +63,7 @@ def folders(planner: Planner) -> Iterator[Path]:
 def reads_elsewhere(planner: Planner) -> bool:
     """Whether the user's code may read, while a pipeline is compiled, what is none of the `files`."""
     stages = [node.kind.path for node in planner.graph.nodes.values() if node.kind.plugin]
-    ours = (Path(__file__).parent, *packages())
+    ours = (Path(__file__).parents[1], *packages())
     files = [Path(path) for path in planner.fingerprints.states if path.endswith(".py")]
     return bool(stages) and compiletime.reads_elsewhere(
         stages, (path for path in files if not any(map(path.is_relative_to, ours)))
