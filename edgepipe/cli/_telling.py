@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import threading
@@ -12,6 +13,7 @@ from edgepipe.events import (
     Event,
     GateChecked,
     Listener,
+    NodeFinished,
     NodeLog,
     NodeStarted,
     NodeWaits,
@@ -20,13 +22,16 @@ from edgepipe.events import (
 )
 from edgepipe.results import Warned
 
+_GONE = {errno.EPIPE, errno.EIO}
+"""A pipe that nobody reads any more, a terminal that was closed."""
+
 
 class Telling:
     """Passes on what happens, keeps the warnings, and ends the run where nobody reads any more."""
 
     def __init__(self, *, json: bool, plain: bool) -> None:
         self.warnings: list[Warned] = []
-        self._listener, self.close = _listener(json=json, plain=plain)
+        self._listener, self._close = _listener(json=json, plain=plain)
         self._unread = False
         self._ended = False
 
@@ -36,18 +41,31 @@ class Telling:
         if not self._unread:
             try:
                 self._listener(event)
-            except BrokenPipeError:
+            except OSError as error:
+                if error.errno not in _GONE:
+                    raise
                 self._unread = True
         if self._unread and not self._ended and _can_end(event):
-            # The reader has enough (| head): as after ^C, nodes end in order and it is recorded.
+            # The reader has enough (| head), or its window was closed: as after ^C, nodes end in
+            # order and it is recorded.
             self._ended = True
             raise KeyboardInterrupt
+
+    def close(self) -> None:
+        """Take down what is drawn. Raises OSError where it cannot be, though somebody sees it."""
+        try:
+            self._close()
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
 
 
 def _can_end(event: Event) -> bool:
     """Whether the run can still be ended, and by this thread: the team's store warns in others."""
     around = isinstance(event, RunStarted | GateChecked | RunFinished)
-    return not around and threading.current_thread() is threading.main_thread()
+    # A run that ends already tells of the nodes that it does not come to.
+    skipped = isinstance(event, NodeFinished) and event.result.status == "skipped"
+    return not (around or skipped) and threading.current_thread() is threading.main_thread()
 
 
 def _listener(*, json: bool, plain: bool) -> tuple[Listener, Callable[[], None]]:

@@ -155,6 +155,9 @@ def _run(
     tell = Telling(json=options.json, plain=options.plain)
     settings = Options(there, jobs, fresh, options.keep_going)
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        # Under nohup it is to go on without its terminal.
+        signal.signal(signal.SIGHUP, _hang_up)
     started, begin = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     with runs.going_on(folder):
         try:
@@ -195,6 +198,12 @@ def _run(
 
 
 def _terminate(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _hang_up(number: int, frame: Any) -> None:
+    # The kernel and a shell may both send it: that is not asked for twice.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
