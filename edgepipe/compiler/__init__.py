@@ -127,8 +127,12 @@ class _Compiler:
         """Make the node at a point, unless something of it is wrong."""
         kind, spec = family.kind, family.spec
         tree = self._parameters(family, point.axes)
-        stage, problems = parse_model(kind.stage, tree, kind.name)
-        self.problems += problems
+        try:
+            stage, problems = parse_model(kind.stage, tree, kind.name)
+            self.problems += problems
+        except Exception as error:
+            stage = None
+            self._raised("the stage's own validation", error, tree)
         if stage is None:
             stage = kind.stage.model_construct()
         else:
@@ -164,19 +168,28 @@ class _Compiler:
             for parameter, message, hint in stage.preflight(connected):
                 path = tuple(parameter.split(".")) if parameter else ()
                 self.problems.add(message, hint, tree.at(path))
-        except Exception as error:  # the user's code may raise anything, or return what is none
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            what = f"{type(error).__name__}: {error}".split("\n")[0]
-            hint = f"raised at {last.filename}:{last.lineno}; it gives (parameter, message, hint)"
-            self.problems.add(f"preflight() failed: {what}", hint, tree)
+        except Exception as error:
+            self._raised("preflight()", error, tree, "; it gives (parameter, message, hint)")
         self.problems += missing(stage, tree, self.project)
-        if changed := unkept(stage):
+        try:
+            changed = unkept(stage)
+        except Exception as error:
+            changed = []
+            self._raised("to write its parameters as JSON", error, tree)
+        if changed:
             self.problems.add(
                 f"{', '.join(changed)} would reach the worker changed: parameters travel as JSON",
                 "no SecretStr (edgepipe.stage.Secret), no exclude, no computed fields; a validator"
                 " leaves what it made as it is",
                 tree.at((changed[0],)) if changed[0] in tree.value else tree,
             )
+
+    def _raised(self, what: str, error: Exception, tree: Node, more: str = "") -> None:
+        """The user's code may raise anything, or return what is none."""
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        said = f"{type(error).__name__}: {error}".split("\n")[0]
+        hint = f"raised at {last.filename}:{last.lineno}{more}"
+        self.problems.add(f"{what} failed: {said}", hint, tree)
 
     def _sources(self, family: Family, point: Point) -> dict[str, Source]:
         ports = ports_of(family.kind.stage)

@@ -97,6 +97,17 @@ def test_what_a_plugin_prints_while_it_is_imported_is_in_no_answer(project: Fold
             "    def preflight(self, connected):\n        return ['x']\n",
             "p.yaml:4:13: error: preflight() failed: ValueError: not enough values",
         ),
+        (
+            "    n: int = Field(1, validate_default=True)\n\n    def run(self, ctx):\n        pass\n\n"
+            "    @field_validator('n')\n    @classmethod\n    def known(cls, n):\n"
+            "        return {}[n]\n",
+            "p.yaml:4:13: error: the stage's own validation failed: KeyError: 1",
+        ),
+        (
+            "    n: int = 1\n\n    def run(self, ctx):\n        pass\n\n"
+            "    @field_serializer('n')\n    def known(self, n):\n        return {}[n]\n",
+            "p.yaml:4:13: error: to write its parameters as JSON failed: ",
+        ),
     ],
 )
 def test_a_plugin_that_is_not_finished_is_no_traceback(
@@ -104,7 +115,8 @@ def test_a_plugin_that_is_not_finished_is_no_traceback(
 ) -> None:
     project.write(
         "plugins/wrong.py",
-        f"from edgepipe.stage import Stage\n\n\nclass Wrong(Stage):\n{body}",
+        "from pydantic import field_serializer, field_validator\n\n"
+        f"from edgepipe.stage import Field, Stage\n\n\nclass Wrong(Stage):\n{body}",
     )
     project.write("p.yaml", "edgepipe: 1\nname: p\nstages:\n  w: {uses: wrong}\n")
     done = project.edgepipe("run", "p.yaml")
