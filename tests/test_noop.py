@@ -136,7 +136,7 @@ def test_a_file_of_the_future_is_a_file(asked: Asked) -> None:
 def test_secrets_are_not_remembered(asked: Asked) -> None:
     secrets = {
         "EDGEPIPE_SIGNING_KEY": "a-key-that-the-team-shares",
-        "EDGEPIPE_REMOTE": f"file://{asked.world.base}/shared?password-of-the-user",
+        "EDGEPIPE_REMOTE": f"file://{asked.world.base}/password-of-the-user",
     }
     asked.world.variables.update(secrets)
     asked.run()
