@@ -123,7 +123,10 @@ def _parse(url: str, root: Path) -> tuple[Kind, str, str, Any]:
     if parts.fragment or (parts.query and scheme in {"file", "s3"}):
         # Cut off there, two prefixes would be one.
         message = "the remote's URL has a part after # or ? that leads nowhere"
-        raise ConfigError(message, "in a name, write %23 for # and %3F for ?; s3:// has neither")
+        hint = "in a name, write %23 for # and %3F for ?; s3:// has neither"
+        if scheme == "s3" and parts.query:
+            hint = "another S3 server is the 'endpoint' of edgepipe.toml, or AWS_ENDPOINT_URL"
+        raise ConfigError(message, hint)
     netloc = parts.netloc.rpartition("@")[2]
     path = parts.path.strip("/")
     if scheme in {"", "file"}:

@@ -35,7 +35,7 @@ from edgepipe.store import Store
         ("url = 'https://u:p[w@h/x'", "the remote's URL is none: a character", "a folder"),
         ("url = 'https://u:s3cr℀et@h/x'", "the remote's URL is none: a character", "a folder"),
         ("url = 's3://bucket/team#1'", "the remote's URL has a part after # or ?", "write %23"),
-        ("url = 's3://bucket/x?s3cret'", "the remote's URL has a part after # or ?", "s3://"),
+        ("url = 's3://bucket/x?s3cret'", "the remote's URL has a part after # or ?", "'endpoint'"),
         ("url = 'file:///srv/team#1'", "the remote's URL has a part after # or ?", "write %23"),
         ("url = 'https://h/team#1'", "the remote's URL has a part after # or ?", "write %23"),
         ("url = '~no-such-user/x'", "'~no-such-user/x' names a home that is not", "in full"),
