@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import inspect
 import linecache
+import re
 import sys
 import traceback
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ from edgepipe.usercode import PACKAGE, drop_stale_bytecode, import_plugin, prefe
 
 GROUP = "edgepipe.stages"
 _MAPPINGS = ("inputs", "outputs", "metrics")
+_PORT = re.compile(r"\w[\w-]*")
 _NUMBERS = ("cpus", "gpus", "memory")
 
 
@@ -127,6 +129,9 @@ def _contract_problems(stage: type[Stage]) -> Iterator[tuple[str, str]]:
 
 def _port_problems(stage: type[Stage]) -> Iterator[tuple[str, str]]:
     port = "name a class of artifact, like edgepipe.stage.Folder"
+    for name in [*stage.inputs, *stage.outputs]:
+        if not isinstance(name, str) or not _PORT.fullmatch(name):
+            yield f"a port named {name!r}", "a port is a folder, and a word in NODE.PORT: a_b, a-b"
     for name, given in stage.inputs.items():
         if not _is_artifact(given.type if isinstance(given, Port) else given):
             yield f"the input '{name}' as {given!r}", f"{port}, or optional() of one"

@@ -43,6 +43,8 @@ def test_a_plugin_is_found_checked_cached_and_run_again_after_an_edit(project: F
     [
         ('inputs = {"x": "Metrics"}', "the input 'x' as 'Metrics'", "optional() of one"),
         ('outputs = {"x": dict}', "the output 'x' as <class 'dict'>", "a class of artifact"),
+        ('outputs = {"a/b": Folder}', "a port named 'a/b'", "a_b, a-b"),
+        ('inputs = {"": Folder}', "a port named ''", "a_b, a-b"),
         ('outputs = ["x"]', "outputs as ['x']", 'outputs = {"NAME": …}'),
         ('requires = "numpy"', "requires as 'numpy'", 'requires = ("numpy",)'),
         ("requires = None", "requires as None", 'requires = ("numpy",)'),
@@ -57,7 +59,7 @@ def test_a_plugin_with_a_port_or_metric_that_is_none(
 ) -> None:
     project.write(
         "plugins/wrong.py",
-        "from edgepipe.stage import Metric, Metrics, Stage\n\n\nclass Wrong(Stage):\n"
+        "from edgepipe.stage import Folder, Metric, Metrics, Stage\n\n\nclass Wrong(Stage):\n"
         f'    """Declares what is none."""\n\n    outputs = {{"r": Metrics}}\n    {contract}\n\n'
         '    def run(self, ctx):\n        ctx.save("r", {"x": 1})\n',
     )
