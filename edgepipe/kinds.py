@@ -119,7 +119,9 @@ def _contract_problems(stage: type[Stage]) -> Iterator[tuple[str, str]]:
         hint = 'write a tuple of names, also for one: requires = ("numpy",)'
         yield f"requires as {stage.requires!r}", hint
     for name in _NUMBERS:
-        if not isinstance(number := getattr(stage, name), int) or number < 0:
+        number = getattr(stage, name)
+        whole = isinstance(number, int) or (isinstance(number, float) and number.is_integer())
+        if not whole or number < 0:
             yield f"{name} as {number!r}", "write a whole number, at least 0"
     if inspect.isabstract(stage):
         yield "no run()", "write what it does into: def run(self, ctx: Context) -> None"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from edgepipe.remote.transport import LeftError, UnavailableError
+from edgepipe.remote.transport import LeftError, UnavailableError, UselessError
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -63,6 +63,8 @@ class Breaker:
                     time.sleep(min(pause, self.patience / 10))
                     continue
                 self.failed(lost, str(error))
+                if isinstance(error, UselessError):
+                    self.open(str(error))
                 raise
             with self._lock:
                 self._in_a_row = 0

@@ -15,8 +15,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from edgepipe.remote.settings import Settings
-from edgepipe.remote.transport import LocalError, RejectedError, Sink, UnavailableError, Upload
-from edgepipe.store.place import GATE
+from edgepipe.remote.transport import (
+    LocalError,
+    RejectedError,
+    Sink,
+    UnavailableError,
+    Upload,
+    UselessError,
+)
+from edgepipe.store.place import GATE, is_remote
 
 T = TypeVar("T")
 _PIECE = 64 << 10
@@ -24,7 +31,7 @@ _SYNC_MOST = 32 << 20
 _SYNC_LEAST = 256 << 10
 _LITTER_AGE = 24 * 3600.0
 _READ_ONLY = 0o444
-_UPLOAD = re.compile("[0-9a-f]{32}")
+_UPLOAD = re.compile(r"\.?[0-9a-f]{32}")
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 
 Tick = Callable[[], None]
@@ -110,8 +117,8 @@ class Folder:
 
     def _no_cache(self) -> None:
         """What lies in a cache looks like damaged records, which would be replaced."""
-        if (self.root / GATE).exists():
-            raise UnavailableError(f"it is a cache ({GATE} is in it): name a folder of its own")
+        if (self.root / GATE).exists() and not is_remote(self.root):
+            raise UselessError(f"it is a cache ({GATE} is in it): name a folder of its own")
         self._is_no_cache = True
 
     def _made(self, folder: Path) -> None:
@@ -130,12 +137,14 @@ class Folder:
             new.chmod(stat.S_IMODE(self.root.stat().st_mode))
             new.rename(folder)
         except OSError:
-            new.rmdir()
+            with suppress(OSError):
+                new.rmdir()
             if not folder.is_dir():
                 raise
 
     def _tidy(self, beside: Path) -> None:
-        """Remove what uploads left that were killed long ago, by the clock of the drive.
+        """Remove what uploads left that were killed long ago, by the clock of the drive: files, and
+        folders that had no name yet.
 
         What bears another name than uploads do is somebody else's.
         """
@@ -145,13 +154,14 @@ class Folder:
         probe = beside / secrets.token_hex(16)
         probe.touch()
         now = probe.stat().st_mtime
-        for path in beside.iterdir():
+        hidden = (*self.root.glob(".*"), *self.root.glob("*/.*"))
+        for path in (*beside.iterdir(), *hidden):
             if not _UPLOAD.fullmatch(path.name):
                 continue
             # Of another member of the team it may not be removed.
-            with suppress(FileNotFoundError, PermissionError, IsADirectoryError):
+            with suppress(OSError):
                 if path == probe or now - path.lstat().st_mtime > _LITTER_AGE:
-                    path.unlink()
+                    path.unlink() if path.parent == beside else path.rmdir()
 
     def _bounded(self, work: Callable[[Tick], T], *, small: bool = False) -> T:
         def ticking(tick: Tick) -> T:

@@ -134,11 +134,11 @@ class _Fetch:
             if None in there.values():
                 self._useless(key, named)
                 continue
-            for digest in outputs:
-                if any(there[file.digest] != file.size for file in trees[digest].files):
-                    self._refused(digest, RejectedError("a file of it has another size"))
-            if outputs & self.link.bad_objects:
-                self._useless(key, outputs)
+            lying = {d for d in outputs if any(there[f.digest] != f.size for f in trees[d].files)}
+            for digest in lying:
+                self._refused(digest, RejectedError("a file of it has another size"))
+            if lying:
+                self._useless(key, lying)
                 continue
             explained = {d for d in record.manifests.values() if notes_there[d].result()}
             done[key] = self._publish(record, [*named, *outputs, *explained])

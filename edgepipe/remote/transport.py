@@ -19,6 +19,10 @@ class UnavailableError(Exception):
         self.again = again
 
 
+class UselessError(UnavailableError):
+    """What is there is no remote: to ask again is in vain."""
+
+
 class LeftError(UnavailableError):
     """This side let go of the remote."""
 

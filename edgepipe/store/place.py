@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 
 from edgepipe.errors import ConfigError
 
 GATE = "gc.lock"
-"""What lies in every cache that was used, and in no remote."""
+"""What lies in every cache that was used; in a remote only if somebody took it for one."""
 _PROJECT = {"edgepipe.toml", "pyproject.toml", ".git"}
 _SOURCES = (".yaml", ".yml", ".py")
 _HINT = "let EDGEPIPE_CACHE, or --cache, name a folder of its own"
@@ -35,15 +34,18 @@ def check_place(root: Path) -> None:
         if name in _PROJECT or name.endswith(_SOURCES):
             message = f"the folder {root} is to be the cache, and is a project's: it holds '{name}'"
             raise ConfigError(message, _HINT)
-    if "records" in names and GATE not in names and _holds_shared(root / "records"):
+    if "records" in names and is_remote(root):
         raise ConfigError(f"the folder {root} is to be the cache, and is a remote", _HINT)
 
 
-def _holds_shared(table: Path) -> bool:
-    """Whether the first record that is found is one as a remote has them."""
-    for folder, _, names in os.walk(table):
+def is_remote(root: Path) -> bool:
+    """Whether the first record that is found in a folder is one as a team's remote has them."""
+    for folder, _, names in os.walk(root / "records"):
         for path in (Path(folder, name) for name in names):
             if path.is_file():
-                with contextlib.suppress(OSError), path.open("rb") as file:
-                    return file.read(12) == b'{"edgepipe":'
+                try:
+                    with path.open("rb") as file:
+                        return file.read(12) == b'{"edgepipe":'
+                except OSError:
+                    continue
     return False

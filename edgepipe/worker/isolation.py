@@ -18,8 +18,9 @@ from collections.abc import Iterator, Sequence
 
 from edgepipe import usercode
 from edgepipe.executor import Job
-from edgepipe.worker import settings
+from edgepipe.worker.importing import Importing
 from edgepipe.worker.modulestate import UnknownError, state
+from edgepipe.worker.settings import Settings
 
 _SIGNALS = [
     signal.Signals[name]
@@ -50,6 +51,8 @@ class Isolation:
         self._handlers = {number: signal.getsignal(number) for number in _SIGNALS}
         self._limit = sys.getrecursionlimit()
         self._locale = locale.setlocale(locale.LC_ALL)
+        self._settings = Settings()
+        self._importing = Importing(self._stays, self._settings.imports)
 
     @contextlib.contextmanager
     def job(self, job: Job) -> Iterator[None]:
@@ -59,10 +62,13 @@ class Isolation:
             self._stage = stage
         packages = "" if job.plugin else job.root
         self._folders = [job.project, *job.plugins], packages
+        sys.meta_path.insert(0, self._importing)
         try:
             with warnings.catch_warnings():
                 yield
         finally:
+            with contextlib.suppress(ValueError):
+                sys.meta_path.remove(self._importing)
             self._restore()
 
     def loaded(self) -> None:
@@ -73,14 +79,22 @@ class Isolation:
 
     def _users(self) -> set[str]:
         """The user's modules: those that are not part of what stays."""
-        users, packages = self._folders
         found = set()
         for name in sys.modules.keys() - self._seen:
-            if _is_the_users(name, users, packages):
-                found.add(name)
-            else:
+            module = sys.modules.get(name)
+            if self._stays(name, usercode.file_of(module) if module is not None else ""):
                 self._seen.add(name)
+            else:
+                found.add(name)
         return found
+
+    def _stays(self, name: str, file: str) -> bool:
+        """Whether a module is not the user's."""
+        if name.startswith((f"{usercode.PACKAGE}.", "edgepipe_user_")):
+            return False
+        users, packages = self._folders
+        package = [f"{packages}/{name.partition('.')[0]}"] if packages else []
+        return not _below(file, users) or _below(file, (_OURS, *_INSTALLED, *package))
 
     def _forget(self) -> None:
         for name in self._users():
@@ -98,7 +112,7 @@ class Isolation:
         # A module may have set it when it was imported: it does so again only where it is anew.
         changed = self._is_changed()
         self._put_back()
-        if settings.restore() or changed or not self._is_as_loaded():
+        if self._settings.restore() or changed or not self._is_as_loaded():
             self._forget()
         self._before = None
 
@@ -112,13 +126,17 @@ class Isolation:
         return (
             not is_there
             or mask != self._mask
-            or sys.path != self._path
+            or self._elsewhere(sys.path) != self._elsewhere(self._path)
             or dict(os.environ) != self._variables
             or any(signal.getsignal(n) is not handler for n, handler in self._handlers.items())
             or sys.getrecursionlimit() != self._limit
             or locale.setlocale(locale.LC_ALL) != self._locale
             or _calculates_otherwise()
         )
+
+    def _elsewhere(self, entries: Sequence[str]) -> list[str]:
+        """Of a path of modules what is not the user's: that is put there for each job."""
+        return [entry for entry in entries if not _below(entry, self._folders[0])]
 
     def _put_back(self) -> None:
         sys.path[:] = self._path
@@ -146,19 +164,6 @@ def _calculates_otherwise() -> bool:
     context = decimal.getcontext().copy()
     context.clear_flags()
     return repr(context) != repr(decimal.Context())
-
-
-def _is_the_users(name: str, users: Sequence[str], packages: str) -> bool:
-    if name.startswith((f"{usercode.PACKAGE}.", "edgepipe_user_")):
-        return True
-    module = sys.modules.get(name)
-    file = usercode.file_of(module) if module is not None else ""
-    installed = (
-        _OURS,
-        *_INSTALLED,
-        *([f"{packages}/{name.partition('.')[0]}"] if packages else []),
-    )
-    return _below(file, users) and not _below(file, installed)
 
 
 def _below(file: str, folders: Sequence[str]) -> bool:

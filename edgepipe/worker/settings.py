@@ -1,4 +1,4 @@
-"""What libraries keep for their whole process is set back as it is when these are imported.
+"""What libraries keep for their whole process is set back to what it was after they were imported.
 
 Only what stages are known to change, and to forget: a number's digits in a text, a default type, a
 file that messages go to. Nothing is imported for it: what is not loaded was not changed.
@@ -7,46 +7,57 @@ file that messages go to. Nothing is imported for it: what is not loaded was not
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
-import os
 import sys
 from collections.abc import Callable, Iterator
-from types import ModuleType
 from typing import Any
 
-_Setting = tuple[Any, Any, Callable[[], object]]
-"""What it is, what it was, and what sets it back."""
-
-_NUMPY_ERRORS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
-_NUMPY_PRINTS: dict[str, Any] = {
-    "precision": 8,
-    "threshold": 1000,
-    "edgeitems": 3,
-    "linewidth": 75,
-    "suppress": False,
-    "nanstr": "nan",
-    "infstr": "inf",
-    "sign": "-",
-    "floatmode": "maxprec",
-    "formatter": None,
-    "legacy": False,
-}
+_Setting = tuple[Callable[[Any], Any], Callable[[Any, Any], object]]
+"""Reads it from its module, and writes it there."""
 
 
-def restore() -> bool:
-    """Set all back; whether something was changed."""
-    changed = _let_go_of_files()
-    for name, settings in _READERS.items():
+class Settings:
+    """The settings of this process as they have to be when a job begins."""
+
+    def __init__(self) -> None:
+        self._wanted = _read()
+
+    @contextlib.contextmanager
+    def imports(self) -> Iterator[None]:
+        """What is set within comes from the import of something that stays: it is kept, since the
+        next job would not import it again.
+        """
+        before = _read()
+        try:
+            yield
+        finally:
+            after = _read()
+            self._wanted |= {k: v for k, v in after.items() if k not in before or v != before[k]}
+
+    def restore(self) -> bool:
+        """Set all back; whether something was changed."""
+        changed = _let_go_of_files()
+        for (name, number), value in _read().items():
+            wanted = self._wanted.setdefault((name, number), value)
+            if value != wanted:
+                changed = True
+                # What a library refuses to take back it may have refused to take, too.
+                with contextlib.suppress(Exception):
+                    _SETTINGS[name][number][1](sys.modules[name], wanted)
+        return changed
+
+
+def _read() -> dict[tuple[str, int], Any]:
+    """All settings that there are, by their place in `_SETTINGS`."""
+    found = {}
+    for name, settings in _SETTINGS.items():
         if (module := sys.modules.get(name)) is None:
             continue
-        # Another version of a library may lack one, or its import may have failed halfway.
-        with contextlib.suppress(AttributeError, RuntimeError, TypeError):
-            for now, before, set_back in settings(module):
-                if now != before:
-                    set_back()
-                    changed = True
-    return changed
+        for number, (read, _) in enumerate(settings):
+            # Another version of a library may lack one, and one that is being imported has none yet.
+            with contextlib.suppress(Exception):
+                found[name, number] = read(module)
+    return found
 
 
 def _let_go_of_files() -> bool:
@@ -65,65 +76,66 @@ def _let_go_of_files() -> bool:
     return changed
 
 
-def _gc(_: ModuleType) -> Iterator[_Setting]:
-    yield gc.isenabled(), True, gc.enable
+def _style(matplotlib: Any) -> dict[str, Any]:
+    # What draws is found out when it is first needed.
+    return {k: v for k, v in dict.items(matplotlib.rcParams) if not k.startswith("backend")}
 
 
-def _logging(_: ModuleType) -> Iterator[_Setting]:
-    root = logging.root
-    yield root.level, logging.WARNING, lambda: root.setLevel(logging.WARNING)
-    yield root.manager.disable, 0, lambda: logging.disable(logging.NOTSET)
+def _figures(_: Any) -> list[int]:
+    pyplot: Any = sys.modules.get("matplotlib.pyplot")
+    return [] if pyplot is None else list(pyplot.get_fignums())
 
 
-def _socket(socket: Any) -> Iterator[_Setting]:
-    yield socket.getdefaulttimeout(), None, lambda: socket.setdefaulttimeout(None)
+def _device(torch: Any) -> str | None:
+    # `get_default_device` makes a tensor there, which a machine without it cannot.
+    context = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
+    return None if context is None else str(context.device)
 
 
-def _multiprocessing(multiprocessing: Any) -> Iterator[_Setting]:
-    # May be set once only.
-    now = multiprocessing.get_start_method(allow_none=True)
-    yield now, None, lambda: multiprocessing.set_start_method(None, force=True)
-
-
-def _numpy(numpy: Any) -> Iterator[_Setting]:
-    yield numpy.geterr(), _NUMPY_ERRORS, lambda: numpy.seterr(**_NUMPY_ERRORS)
-    prints = numpy.get_printoptions()
-    now = {name: prints.get(name, value) for name, value in _NUMPY_PRINTS.items()}
-    yield now, _NUMPY_PRINTS, lambda: numpy.set_printoptions(**_NUMPY_PRINTS)
-
-
-def _torch(torch: Any) -> Iterator[_Setting]:
-    number = torch.float32
-    yield torch.get_default_dtype(), number, lambda: torch.set_default_dtype(number)
-    device = str(torch.get_default_device())
-    yield device, "cpu", lambda: torch.set_default_device(None)
-    yield torch.is_grad_enabled(), True, lambda: torch.set_grad_enabled(True)
-    threads = int(os.environ.get("OMP_NUM_THREADS") or torch.get_num_threads())
-    yield torch.get_num_threads(), threads, lambda: torch.set_num_threads(threads)
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    yield deterministic, False, lambda: torch.use_deterministic_algorithms(False)
-    precision = torch.get_float32_matmul_precision()
-    yield precision, "highest", lambda: torch.set_float32_matmul_precision("highest")
-    prints = torch._tensor_str.PRINT_OPTS
-    yield prints, type(prints)(), lambda: torch.set_printoptions(profile="default")
-
-
-def _matplotlib(matplotlib: Any) -> Iterator[_Setting]:
-    before = dict(matplotlib.rcParams.copy())
-    matplotlib.rc_file_defaults()
-    yield before, dict(matplotlib.rcParams.copy()), lambda: None
-    # The next one would draw into the same figure.
-    if pyplot := sys.modules.get("matplotlib.pyplot"):
-        yield bool(pyplot.get_fignums()), False, lambda: pyplot.close("all")
-
-
-_READERS: dict[str, Callable[[Any], Iterator[_Setting]]] = {
-    "gc": _gc,
-    "logging": _logging,
-    "matplotlib": _matplotlib,
-    "multiprocessing": _multiprocessing,
-    "numpy": _numpy,
-    "socket": _socket,
-    "torch": _torch,
+_SETTINGS: dict[str, tuple[_Setting, ...]] = {
+    "gc": ((lambda gc: gc.isenabled(), lambda gc, on: gc.enable() if on else gc.disable()),),
+    "logging": (
+        (lambda logging: logging.root.level, lambda logging, level: logging.root.setLevel(level)),
+        (lambda logging: logging.root.manager.disable, lambda logging, n: logging.disable(n)),
+    ),
+    "matplotlib": (
+        (_style, lambda matplotlib, style: matplotlib.rcParams.update(style)),
+        (_figures, lambda _, __: sys.modules["matplotlib.pyplot"].close("all")),
+    ),
+    "multiprocessing": (
+        (
+            lambda processes: processes.get_start_method(allow_none=True),
+            # May be set once only.
+            lambda processes, method: processes.set_start_method(method, force=True),
+        ),
+    ),
+    "numpy": (
+        (lambda numpy: numpy.geterr(), lambda numpy, errors: numpy.seterr(**errors)),
+        (
+            lambda numpy: numpy.get_printoptions(),
+            lambda numpy, prints: numpy.set_printoptions(**prints),
+        ),
+    ),
+    "socket": (
+        (lambda socket: socket.getdefaulttimeout(), lambda socket, s: socket.setdefaulttimeout(s)),
+    ),
+    "torch": (
+        (lambda torch: torch.get_default_dtype(), lambda torch, t: torch.set_default_dtype(t)),
+        (_device, lambda torch, device: torch.set_default_device(device)),
+        (lambda torch: torch.is_grad_enabled(), lambda torch, on: torch.set_grad_enabled(on)),
+        (lambda torch: torch.get_num_threads(), lambda torch, n: torch.set_num_threads(n)),
+        (
+            lambda torch: torch.are_deterministic_algorithms_enabled(),
+            lambda torch, on: torch.use_deterministic_algorithms(on),
+        ),
+        (
+            lambda torch: torch.get_float32_matmul_precision(),
+            lambda torch, precision: torch.set_float32_matmul_precision(precision),
+        ),
+        (
+            lambda torch: dict(vars(torch._tensor_str.PRINT_OPTS)),
+            lambda torch, prints: vars(torch._tensor_str.PRINT_OPTS).update(prints),
+        ),
+    ),
 }
 """By the module that is asked."""

@@ -85,6 +85,17 @@ def test_what_a_plugin_prints_while_it_is_imported_is_in_no_answer(project: Fold
     assert project.edgepipe("run", "p.yaml", "--json").json["status"] == "done"
 
 
+def test_needs_may_be_written_as_what_python_calculates(project: Folder) -> None:
+    project.write(
+        "plugins/large.py",
+        "from edgepipe.stage import Folder, Stage\n\n\nclass Large(Stage):\n"
+        '    """Needs something."""\n\n    outputs = {"r": Folder}\n    memory = 0.5e9\n'
+        '    cpus = 1.0\n\n    def run(self, ctx):\n        (ctx.output("r") / "f").touch()\n',
+    )
+    project.write("p.yaml", "edgepipe: 1\nname: p\nstages: {s: {uses: large}}\n")
+    assert project.edgepipe("run", "p.yaml").code == 0
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [

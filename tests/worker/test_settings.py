@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from projects import Folder
 
-from edgepipe.worker import settings
+from edgepipe.worker.settings import Settings
 
 HEAD = """\
 from edgepipe.stage import Context, Folder, Stage
@@ -43,6 +46,22 @@ def tell(folder):
     own = logging.getLogger("own")
     own.addHandler(logging.FileHandler(folder / "own.log"))
     own.info("one line")
+"""
+LIBRARY = """\
+import numpy as np
+
+np.seterr(all="raise")
+"""
+USES = """\
+import numpy as np
+
+
+def tell(folder):
+    import beside
+
+    found = np.geterr()
+    np.seterr(under="warn")
+    return found, beside.__name__
 """
 LIBRARIES = """\
 import gc
@@ -84,8 +103,19 @@ def tell(folder):
 """
 
 
-@pytest.mark.parametrize("code", [IMPORTED, LOGS, LIBRARIES])
-def test_nodes_of_one_worker_find_the_same(project: Folder, code: str) -> None:
+@pytest.mark.parametrize("code", [IMPORTED, LOGS, LIBRARIES, USES])
+def test_nodes_of_one_worker_find_the_same(
+    project: Folder, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A library that is installed sets something of another while it is imported: it stays.
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "beside.py").write_text(LIBRARY)
+    paths = (os.environ.get("PYTHONPATH", ""), str(tmp_path / "library"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+    find_the_same(project, code)
+
+
+def find_the_same(project: Folder, code: str) -> None:
     project.write("plugins/tells.py", HEAD)
     project.write("plugins/_set.py", code)
     project.write(
@@ -98,17 +128,52 @@ def test_nodes_of_one_worker_find_the_same(project: Folder, code: str) -> None:
     assert project.edgepipe("cache", "verify").code == 0
 
 
-def test_figures_and_styles_are_not_the_next_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def matplotlib(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """What stands in for it: it is not among what the tests install."""
     matplotlib, pyplot = ModuleType("matplotlib"), ModuleType("matplotlib.pyplot")
-    style, figures = {"font.size": 40.0}, [1]
-    vars(matplotlib).update(
-        rcParams=style, rc_file_defaults=lambda: style.update({"font.size": 10.0})
-    )
+    figures: list[int] = []
+    vars(matplotlib).update(rcParams={"font.size": 10.0, "backend": None}, figures=figures)
     vars(pyplot).update(get_fignums=lambda: figures, close=lambda _: figures.clear())
     monkeypatch.setitem(sys.modules, "matplotlib", matplotlib)
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", pyplot)
-    monkeypatch.setattr(settings, "_READERS", {"matplotlib": settings._READERS["matplotlib"]})
+    return matplotlib
+
+
+def test_figures_and_styles_are_not_the_next_ones(matplotlib: Any) -> None:
+    settings = Settings()
+    # What the tests themselves write their logs to.
     settings.restore()
-    assert style == {"font.size": 10.0}
-    assert not figures
+    matplotlib.rcParams.update({"font.size": 40.0, "backend": "agg"})
+    matplotlib.figures.append(1)
+    assert settings.restore()
+    assert matplotlib.rcParams == {"font.size": 10.0, "backend": "agg"}
+    assert not matplotlib.figures
+    with settings.imports():
+        matplotlib.rcParams["font.size"] = 8.0
     assert not settings.restore()
+    assert matplotlib.rcParams["font.size"] == 8.0
+
+
+def test_a_device_that_is_not_there_is_set_back(project: Folder) -> None:
+    code = """\
+import torch
+
+
+def tell(folder):
+    found = torch.is_grad_enabled()
+    torch.set_default_device("cuda")
+    torch.set_grad_enabled(False)
+    return found, str(torch._GLOBAL_DEVICE_CONTEXT.device_context.device)
+"""
+    find_the_same(project, code)
+
+
+def test_plugins_that_python_finds_anyhow_are_imported_once(
+    project: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write("edgepipe.toml", 'plugins = ["plugins", "mine"]\n')
+    project.write("mine/moment.py", "import time\n\nNOW = time.time_ns()\n")
+    paths = (os.environ.get("PYTHONPATH", ""), str(project.path / "mine"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+    find_the_same(project, "import moment\n\n\ndef tell(folder):\n    return moment.NOW\n")

@@ -81,6 +81,20 @@ def test_a_tree_that_lies_about_a_size_hurts_nobody_elses_file(
     assert team.remote().fetch(record.key, Store(team.root / "third")) == record
 
 
+def test_what_was_refused_once_is_used_where_it_was_made_again(team: Team) -> None:
+    record = result(team.mine, "a", out={"m": b"12345"})
+    same = result(team.mine, "b", out={"m": b"12345"})
+    team.remote().push([record, same], team.mine)
+    path = team.object_path(record.outputs["out"].tree)
+    right = path.read_bytes()
+    write(path, b"wrong")
+    one = team.remote()
+    assert one.fetch(record.key, team.theirs) is None
+    result(team.theirs, "a", out={"m": b"12345"})
+    write(path, right)
+    assert one.fetch(same.key, team.theirs) == same
+
+
 def test_a_result_that_comes_out_differently_replaces_a_useless_one(team: Team) -> None:
     record = result(team.mine, "a", out={"model": b"1"})
     team.remote().push([record], team.mine)
