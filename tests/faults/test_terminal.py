@@ -20,7 +20,8 @@ stages:
   slow: {uses: misbehave, in: {values: first}, with: {how: HOW, seconds: 0.5}}
 """
 ON_ITS_TERMINAL = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.argv[1], sys.argv[1:])
 """
