@@ -154,14 +154,13 @@ class Folder:
         probe = beside / secrets.token_hex(16)
         probe.touch()
         now = probe.stat().st_mtime
-        hidden = (*self.root.glob(".*"), *self.root.glob("*/.*"))
-        for path in (*beside.iterdir(), *hidden):
-            if not _UPLOAD.fullmatch(path.name):
-                continue
-            # Of another member of the team it may not be removed.
-            with suppress(OSError):
-                if path == probe or now - path.lstat().st_mtime > _LITTER_AGE:
-                    path.unlink() if path.parent == beside else path.rmdir()
+        for folder in (beside, self.root, self.root / "objects", self.root / "records"):
+            there = list(folder.iterdir()) if folder.is_dir() else []
+            for path in (path for path in there if _UPLOAD.fullmatch(path.name)):
+                # Of another member of the team it may not be removed.
+                with suppress(OSError):
+                    if path == probe or now - path.lstat().st_mtime > _LITTER_AGE:
+                        path.unlink() if folder == beside else path.rmdir()
 
     def _bounded(self, work: Callable[[Tick], T], *, small: bool = False) -> T:
         def ticking(tick: Tick) -> T:

@@ -112,15 +112,21 @@ def _end() -> None:
     try:
         limit.start()
         for context in _contexts:
-            with contextlib.suppress(OSError):
-                # Who takes over waits until it is known what can be gone on with.
-                context.hold.take(os.fspath(context.scratch_path), 0.0)
-            if any(context.watch.data()) or context.watch.vouch():
-                astray = Path(f"{context.scratch_path}.partial")
-                context.scratch_path.rename(astray)
-                shutil.rmtree(astray, ignore_errors=True)
+            _drop_if_edited(context)
     finally:
         signal_all(os.getpgrp(), signal.SIGKILL)
+
+
+def _drop_if_edited(context: Context) -> None:
+    """Remove checkpoints that may be of edited files; who takes over waits until that is known."""
+    with contextlib.suppress(OSError):
+        if not context.hold.take(os.fspath(context.scratch_path), 0.0):
+            # Another run has it by now, and answers for it.
+            return
+        if any(context.watch.data()) or context.watch.vouch():
+            astray = Path(f"{context.scratch_path}.partial")
+            context.scratch_path.rename(astray)
+            shutil.rmtree(astray, ignore_errors=True)
 
 
 def run(
@@ -200,6 +206,8 @@ def _run_stage(
         stage.run(context)
     finally:
         _vouching.end()
+        # The parent may be dead, and another run waits for this very moment.
+        _drop_if_edited(context)
         context.hold.release()
     for port, type_ in stage_class.outputs.items():
         try:

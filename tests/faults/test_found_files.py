@@ -33,8 +33,8 @@ class Finder(Stage):
     seconds: float = 0
 
     def run(self, ctx: Context) -> None:
-        trace(ctx, "start")
         total = sum(int(path.read_text()) for path in sorted(HERE.glob("*.table")))
+        trace(ctx, "start")
         time.sleep(self.seconds)
         ctx.save("values", [total])
         trace(ctx, "end")
@@ -139,7 +139,7 @@ def test_what_is_edited_before_a_node_begins_and_holds_the_same_again_does_not_m
     if comment:
         finder.write("plugins/finder.py", f"# A comment, so that code is read anew.\n{FINDER}")
     error = process.communicate(timeout=30)[1].decode()
-    # Whether the first had read it by then, nobody knows.
+    # That the first had read it before, nobody knows.
     assert error.count(DOUBTFUL) == (1 if back else 2)
     text = "what its code may read changed while it ran last"
     plan = finder.edgepipe("plan", "p.yaml").out

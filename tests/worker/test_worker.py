@@ -15,6 +15,7 @@ from projects import Folder
 
 from edgepipe import worker
 from edgepipe.executor import Job
+from edgepipe.watch import tree_stamp, walk
 
 Messages = list[dict[str, Any]]
 Run = Callable[..., Messages]
@@ -77,6 +78,33 @@ def test_what_goes_wrong_is_told(run: Run, how: str, message: str) -> None:
     last = run(how)[-1]
     assert last["name"] == "error"
     assert last["data"]["message"] == message
+
+
+@pytest.mark.parametrize("edited", [True, False])
+def test_checkpoints_of_edited_data_are_gone_before_another_run_may_have_them(
+    run: Run, project: Folder, edited: bool
+) -> None:
+    project.write(
+        "plugins/keeps.py",
+        "from edgepipe.stage import Context, Folder, Stage\n\n\nclass Keeps(Stage):\n"
+        "    '''Leaves a checkpoint.'''\n\n    outputs = {'out': Folder}\n\n"
+        "    def run(self, ctx: Context) -> None:\n"
+        "        (ctx.scratch / 'checkpoint').touch()\n"
+        f"        {'(ctx.project / str(1)).write_text(str(2))' if edited else ''}\n"
+        "        raise RuntimeError('it ends')\n",
+    )
+    data = str(project.write("1", "1"))
+    seen = tree_stamp((name, info) for name, _, info in walk(data, set()))
+    run(
+        "",
+        module="keeps",
+        path=str(project.path / "plugins" / "keeps.py"),
+        params={},
+        outputs={"out": str(project.path / "job" / "out")},
+        watched={"data": {"path": [data, seen]}},
+    )
+    kept = [path.name for path in (project.path / "job" / "scratch").glob("*")]
+    assert kept == ([] if edited else ["checkpoint"])
 
 
 def test_a_full_disk_is_told_as_that(run: Run, project: Folder) -> None:
