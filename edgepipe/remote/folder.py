@@ -45,6 +45,7 @@ class Folder:
         self.timeout = settings.timeout
         self._tidied = False
         self._is_no_cache = False
+        self._making = threading.Lock()
         self.got_on = 0.0
 
     def get(self, name: str, sink: Sink, limit: int, *, small: bool = False) -> bool:
@@ -82,18 +83,26 @@ class Folder:
     def put(self, name: str, upload: Upload, *, replace: bool) -> bool:
         def work(tick: Tick) -> bool:
             self._there()
-            target, beside = self.root / name, self.root / "tmp"
+            try:
+                return self._put(name, upload, tick, replace=replace)
+            except FileNotFoundError:
+                # Somebody made the same folder at the same time, and the one that was used is gone.
+                return self._put(name, upload, tick, replace=replace)
+
+        return self._bounded(work)
+
+    def _put(self, name: str, upload: Upload, tick: Tick, *, replace: bool) -> bool:
+        target, beside = self.root / name, self.root / "tmp"
+        with self._making:
             self._made(beside)
             self._made(target.parent)
             self._tidy(beside)
-            source = beside / secrets.token_hex(16)
-            try:
-                _write(source, upload, tick, self.timeout)
-                return _place(source, target, replace)
-            finally:
-                source.unlink(missing_ok=True)
-
-        return self._bounded(work)
+        source = beside / secrets.token_hex(16)
+        try:
+            _write(source, upload, tick, self.timeout)
+            return _place(source, target, replace)
+        finally:
+            source.unlink(missing_ok=True)
 
     def names(self, table: str) -> Iterator[str]:
         def work(tick: Tick) -> list[str]:

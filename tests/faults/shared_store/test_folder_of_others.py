@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from remotes import key, result
 from teams import Team
 
+import edgepipe.remote.folder
 from edgepipe.errors import ConfigError
 from edgepipe.store import Store
 from edgepipe.store.collect import collect
@@ -96,6 +98,24 @@ def test_a_remote_is_no_cache_that_gc_would_empty(team: Team) -> None:
         # An earlier version may have looked into it as into a cache.
         (team.shared / "gc.lock").touch()
     assert team.remote().fetch(record.key, team.theirs) == record
+
+
+def test_a_folder_that_goes_while_it_is_used_is_made_again(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where two machines make it at the same time, and the one takes the place of the other."""
+    write, gone = edgepipe.remote.folder._write, []
+
+    def first_goes(path: Path, *rest: Any) -> None:
+        if not gone:
+            path.parent.rmdir()
+            gone.append(path.parent)
+        write(path, *rest)
+
+    monkeypatch.setattr(edgepipe.remote.folder, "_write", first_goes)
+    record = result(team.mine, "a")
+    assert team.remote().push([record], team.mine) == {record.key: "uploaded"}
+    assert gone == [team.shared / "tmp"]
 
 
 def test_a_folder_that_got_no_name_before_a_kill_goes(team: Team) -> None:
