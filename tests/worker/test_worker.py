@@ -15,6 +15,7 @@ from projects import Folder
 
 from edgepipe import worker
 from edgepipe.executor import Job
+from edgepipe.holding import Hold
 from edgepipe.watch import tree_stamp, walk
 
 Messages = list[dict[str, Any]]
@@ -105,6 +106,32 @@ def test_checkpoints_of_edited_data_are_gone_before_another_run_may_have_them(
     )
     kept = [path.name for path in (project.path / "job" / "scratch").glob("*")]
     assert kept == ([] if edited else ["checkpoint"])
+
+
+def test_checkpoints_of_another_run_stay(run: Run, project: Folder) -> None:
+    project.write(
+        "plugins/edits.py",
+        "from edgepipe.stage import Context, Folder, Stage\n\n\nclass Edits(Stage):\n"
+        '    """Has its data edited."""\n\n    outputs = {\'out\': Folder}\n\n'
+        "    def run(self, ctx: Context) -> None:\n"
+        "        (ctx.project / '1').write_text('2')\n",
+    )
+    data = str(project.write("1", "1"))
+    seen = tree_stamp((name, info) for name, _, info in walk(data, set()))
+    kept = project.write("job/scratch/checkpoint", "")
+    other = Hold()
+    assert other.take(str(kept.parent), 0.0)
+    run(
+        "",
+        module="edits",
+        path=str(project.path / "plugins" / "edits.py"),
+        params={},
+        outputs={"out": str(project.path / "job" / "out")},
+        watched={"data": {"path": [data, seen]}},
+    )
+    other.release()
+    assert (project.path / "1").read_text() == "2"
+    assert kept.exists()
 
 
 def test_a_full_disk_is_told_as_that(run: Run, project: Folder) -> None:
