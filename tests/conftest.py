@@ -32,7 +32,7 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Folder]:
     """A project with the plug-ins of the tests; the tests' process stands in it."""
     folder = tmp_path / "project"
     folder.mkdir()
@@ -40,7 +40,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
     shutil.copytree(CASES / "plugins", folder / "plugins", ignore=ignore)
     (folder / "edgepipe.toml").write_text("")
     monkeypatch.chdir(folder)
-    return Folder(folder)
+    made = Folder(folder)
+    yield made
+    made.end()
 
 
 @pytest.fixture

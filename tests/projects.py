@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ class Folder:
     """A project's folder, and the command run in it as a real process."""
 
     path: Path
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def cache(self) -> Path:
@@ -65,7 +66,7 @@ class Folder:
 
     def start(self, *arguments: object) -> subprocess.Popen[bytes]:
         """The command in the background, in a process group of its own."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command(*arguments),
             cwd=self.path,
             stdin=subprocess.DEVNULL,
@@ -73,6 +74,15 @@ class Folder:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        """Kills what a test started and, as it failed, did not wait for."""
+        for process in self.started:
+            if process.poll() is None:
+                with process:
+                    process.kill()
 
     def trace(self, what: str = "start") -> list[str]:
         """The nodes that did something, in order."""

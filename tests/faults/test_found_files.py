@@ -14,7 +14,6 @@ FINDER = '''\
 
 import time
 from pathlib import Path
-from pathlib import Path
 
 from _values import Numbers, trace
 
@@ -153,6 +152,7 @@ def test_a_crash_leaves_no_checkpoint_of_a_file_that_came_meanwhile(
     begin = finder.path.parent / "begin"
     body = FINDER.replace(
         "        total =",
+        "        trace(ctx, 'begin')\n"
         f"        while not Path({str(begin)!r}).exists():\n            time.sleep(0.02)\n        total =",
     ).replace(
         "        time.sleep(self.seconds)\n",
@@ -164,7 +164,7 @@ def test_a_crash_leaves_no_checkpoint_of_a_file_that_came_meanwhile(
     )
     finder.write("p.yaml", CHAIN.rpartition("  s:")[0])
     process = finder.start("run", "p.yaml")
-    while not finder.trace():
+    while not finder.trace("begin"):
         assert process.poll() is None
         time.sleep(0.02)
     finder.write(f"plugins/{name}", "5")
