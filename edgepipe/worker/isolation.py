@@ -8,11 +8,9 @@ libraries keep, `settings` knows the most common. A stage that changes more sets
 from __future__ import annotations
 
 import contextlib
-import locale
 import os
 import signal
 import sys
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 
@@ -22,11 +20,6 @@ from edgepipe.worker.importing import Importing
 from edgepipe.worker.modulestate import UnknownError, state
 from edgepipe.worker.settings import Settings
 
-_SIGNALS = [
-    signal.Signals[name]
-    for name in ("SIGALRM", "SIGCHLD", "SIGHUP", "SIGINT", "SIGPIPE", "SIGTERM", "SIGUSR1")
-    if name in signal.Signals.__members__
-]
 _INSTALLED = (
     os.path.dirname(os.__file__),  # noqa: PTH120
     *(entry for entry in sys.path if entry.endswith(("site-packages", "dist-packages"))),
@@ -44,13 +37,9 @@ class Isolation:
         self._folders: tuple[list[str], str] = [], ""
         """Those of the user's code, and that of a package of stages which is not the user's."""
         self._before: object = None
-        self._variables = dict(os.environ)
         self._folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
         self._mask = os.umask(0)
         os.umask(self._mask)
-        self._handlers = {number: signal.getsignal(number) for number in _SIGNALS}
-        self._limit = sys.getrecursionlimit()
-        self._locale = locale.setlocale(locale.LC_ALL)
         self._settings = Settings()
         self._importing = Importing(self._stays, self._settings.imports)
 
@@ -127,11 +116,6 @@ class Isolation:
             not is_there
             or mask != self._mask
             or self._elsewhere(sys.path) != self._elsewhere(self._path)
-            or dict(os.environ) != self._variables
-            or any(signal.getsignal(n) is not handler for n, handler in self._handlers.items())
-            or sys.getrecursionlimit() != self._limit
-            or locale.setlocale(locale.LC_ALL) != self._locale
-            or _calculates_otherwise()
         )
 
     def _elsewhere(self, entries: Sequence[str]) -> list[str]:
@@ -140,30 +124,11 @@ class Isolation:
 
     def _put_back(self) -> None:
         sys.path[:] = self._path
-        if dict(os.environ) != self._variables:
-            os.environ.clear()
-            os.environ.update(self._variables)
-            time.tzset()
         os.fchdir(self._folder)
         os.umask(self._mask)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in self._handlers.items():
-            if signal.getsignal(number) is not handler:
-                signal.signal(number, handler)
-        sys.setrecursionlimit(self._limit)
-        if locale.setlocale(locale.LC_ALL) != self._locale:
-            locale.setlocale(locale.LC_ALL, self._locale)
         if decimal := sys.modules.get("decimal"):
-            decimal.setcontext(decimal.Context())
-
-
-def _calculates_otherwise() -> bool:
-    """Whether decimal numbers have another precision, say."""
-    if (decimal := sys.modules.get("decimal")) is None:
-        return False
-    context = decimal.getcontext().copy()
-    context.clear_flags()
-    return repr(context) != repr(decimal.Context())
+            decimal.getcontext().clear_flags()
 
 
 def _below(file: str, folders: Sequence[str]) -> bool:

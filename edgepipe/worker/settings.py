@@ -1,4 +1,5 @@
-"""What libraries keep for their whole process is set back to what it was after they were imported.
+"""What Python and libraries keep for their whole process is set back to what it was after they were
+imported.
 
 Only what stages are known to change, and to forget: a number's digits in a text, a default type, a
 file that messages go to. Nothing is imported for it: what is not loaded was not changed.
@@ -8,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,8 +34,12 @@ class Settings:
         try:
             yield
         finally:
-            after = _read()
-            self._wanted |= {k: v for k, v in after.items() if k not in before or v != before[k]}
+            for place, value in _read().items():
+                if place not in before:
+                    self._wanted[place] = value
+                elif value != before[place]:
+                    wanted = self._wanted.get(place, before[place])
+                    self._wanted[place] = _merged(wanted, before[place], value)
 
     def restore(self) -> bool:
         """Set all back; whether something was changed."""
@@ -60,6 +67,13 @@ def _read() -> dict[tuple[str, int], Any]:
     return found
 
 
+def _merged(wanted: Any, before: Any, after: Any) -> Any:
+    """What was wanted, and what was set meanwhile: of many together only those that were set."""
+    if not isinstance(after, dict):
+        return after
+    return wanted | {k: v for k, v in after.items() if k not in before or v != before[k]}
+
+
 def _let_go_of_files() -> bool:
     """What other jobs log must not go into files that this one has written, and published by now."""
     changed = False
@@ -74,6 +88,31 @@ def _let_go_of_files() -> bool:
                     handler.close()
                 changed = True
     return changed
+
+
+def _set_variables(os: Any, variables: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(variables)
+    time.tzset()
+
+
+def _handlers(_: Any) -> dict[int, Any]:
+    names = ("SIGALRM", "SIGCHLD", "SIGHUP", "SIGINT", "SIGPIPE", "SIGTERM", "SIGUSR1")
+    known = signal.Signals.__members__
+    return {known[name]: signal.getsignal(known[name]) for name in names if name in known}
+
+
+def _handle(_: Any, handlers: dict[int, Any]) -> None:
+    for number, handler in handlers.items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
+
+
+def _calculation(decimal: Any) -> tuple[Any, ...]:
+    """The arguments of a context, without flags: those tell only what was calculated."""
+    now = decimal.getcontext()
+    traps = [condition for condition, is_on in now.traps.items() if is_on]
+    return now.prec, now.rounding, now.Emin, now.Emax, now.capitals, now.clamp, [], traps
 
 
 def _style(matplotlib: Any) -> dict[str, Any]:
@@ -93,7 +132,14 @@ def _device(torch: Any) -> str | None:
 
 
 _SETTINGS: dict[str, tuple[_Setting, ...]] = {
+    "decimal": ((_calculation, lambda decimal, made: decimal.setcontext(decimal.Context(*made))),),
     "gc": ((lambda gc: gc.isenabled(), lambda gc, on: gc.enable() if on else gc.disable()),),
+    "locale": (
+        (
+            lambda locale: locale.setlocale(locale.LC_ALL),
+            lambda locale, to: locale.setlocale(locale.LC_ALL, to),
+        ),
+    ),
     "logging": (
         (lambda logging: logging.root.level, lambda logging, level: logging.root.setLevel(level)),
         (lambda logging: logging.root.manager.disable, lambda logging, n: logging.disable(n)),
@@ -116,9 +162,12 @@ _SETTINGS: dict[str, tuple[_Setting, ...]] = {
             lambda numpy, prints: numpy.set_printoptions(**prints),
         ),
     ),
+    "os": ((lambda os: dict(os.environ), _set_variables),),
+    "signal": ((_handlers, _handle),),
     "socket": (
         (lambda socket: socket.getdefaulttimeout(), lambda socket, s: socket.setdefaulttimeout(s)),
     ),
+    "sys": ((lambda sys: sys.getrecursionlimit(), lambda sys, n: sys.setrecursionlimit(n)),),
     "torch": (
         (lambda torch: torch.get_default_dtype(), lambda torch, t: torch.set_default_dtype(t)),
         (_device, lambda torch, device: torch.set_default_device(device)),

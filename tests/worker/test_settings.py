@@ -48,19 +48,46 @@ def tell(folder):
     own.info("one line")
 """
 LIBRARY = """\
+import decimal
+import os
+import signal
+import sys
+
 import numpy as np
 
 np.seterr(all="raise")
+decimal.getcontext().prec = 40
+os.environ["OF_A_LIBRARY"] = "set"
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+sys.setrecursionlimit(7000)
 """
 USES = """\
+import decimal
+import locale
+import os
+import signal
+import sys
+
 import numpy as np
 
 
 def tell(folder):
+    before = locale.setlocale(locale.LC_ALL), signal.getsignal(signal.SIGTERM)
+    locale.setlocale(locale.LC_ALL, "C.UTF-8" if before[0] == "C" else "C")
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.environ["OF_A_STAGE"] = "set"
+
     import beside
 
-    found = np.geterr()
+    now = decimal.getcontext()
+    found = [
+        *before, now.prec, now.flags[decimal.Inexact], np.geterr(), sys.getrecursionlimit(),
+        signal.getsignal(signal.SIGUSR1), os.environ["OF_A_LIBRARY"], sorted(os.environ),
+    ]
+    now.prec = 7
+    decimal.Decimal(1) / 3
     np.seterr(under="warn")
+    sys.setrecursionlimit(8000)
     return found, beside.__name__
 """
 LIBRARIES = """\
