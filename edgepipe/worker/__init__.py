@@ -8,7 +8,6 @@ import gc
 import json
 import os
 import queue
-import resource
 import shutil
 import signal
 import sys
@@ -27,6 +26,7 @@ from edgepipe.kinds import Kind
 from edgepipe.stage import Artifact, Context, ports_of
 from edgepipe.watch import Watch
 from edgepipe.worker.isolation import Isolation
+from edgepipe.worker.usage import Usage
 from edgepipe.worker.vouching import Vouching
 
 _PROGRESS_SECONDS = 0.1
@@ -144,24 +144,24 @@ def run(
     watch = Watch(job.watched)
     channel.send(number, "begun", {})
     channel.secrets = masking.values(job.secrets)
-    with _printing_to(Path(job.log)):
-        _reset_peak()
-        started, cpu = time.perf_counter(), _cpu_seconds()
-        try:
-            _run_stage(number, job, channel, loaded, watch)
-        except BaseException as error:
-            traceback.print_exc()
-            last, facts = "error", _explain(error, job)
-        else:
-            last = "done"
-            facts = {
-                "seconds": time.perf_counter() - started,
-                "cpu_seconds": _cpu_seconds() - cpu,
-                "peak_memory": _peak(),
-            }
-        if os.getpid() != process:
-            # The stage forked, and its child came back here: only one can say how the job ended.
-            os._exit(0)
+    try:
+        log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError as error:
+        message = f"its log cannot be written: {job.log}: {(error.strerror or str(error)).lower()}"
+        last, facts = "error", _full(error, job) or {"message": message, "hint": ""}
+    else:
+        with _printing_to(log):
+            usage = Usage()
+            try:
+                _run_stage(number, job, channel, loaded, watch)
+            except BaseException as error:
+                traceback.print_exc()
+                last, facts = "error", _explain(error, job)
+            else:
+                last, facts = "done", usage.facts()
+            if os.getpid() != process:
+                # The stage forked, and its child came back here: only one can say how the job ended.
+                os._exit(0)
     with contextlib.suppress(OSError):
         masking.mask_file(Path(job.log), channel.secrets)
     channel.send(number, last, {**facts, "unsure": watch.vouch() + watch.relisted()})
@@ -220,16 +220,19 @@ def _run_stage(
 
 
 @contextlib.contextmanager
-def _printing_to(log: Path) -> Iterator[None]:
-    """Let everything that this process prints, native libraries too, go to the node's log."""
+def _printing_to(log: int) -> Iterator[None]:
+    """Let everything that this process prints, native libraries too, go to the node's log.
+
+    Args:
+        log: its descriptor, which is closed.
+    """
     streams = sys.stdout, sys.stderr
     for stream in streams:
         stream.flush()
     saved = os.dup(1), os.dup(2)
-    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(target, 1)
-    os.dup2(target, 2)
-    os.close(target)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
     try:
         yield
     finally:
@@ -250,9 +253,8 @@ def _explain(error: BaseException, job: Job) -> dict[str, Any]:
     if isinstance(error, EdgepipeError):
         problem = error.problems[0]
         return {"message": problem.message, "hint": problem.hint}
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        message = f"the disk is full: {error.filename or Path(job.scratch).parent}"
-        return {"message": message, "hint": "make room, then run again: finished nodes are kept"}
+    if full := _full(error, job):
+        return full
     if isinstance(error, SystemExit):
         message = f"the stage ended its process: sys.exit({error.code!r})"
         return {"message": message, "hint": "a stage returns, or raises StageError"}
@@ -274,26 +276,9 @@ def _explain(error: BaseException, job: Job) -> dict[str, Any]:
     return {"message": message, "hint": f"raised at {place}; the log holds the traceback"}
 
 
-def _cpu_seconds() -> float:
-    total = 0.0
-    for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
-        usage = resource.getrusage(who)
-        total += usage.ru_utime + usage.ru_stime
-    return total
-
-
-def _reset_peak() -> None:
-    """Let the kernel count this process's peak memory anew, where it can (Linux)."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def _peak() -> int:
-    """Bytes of resident memory at the peak since the last reset."""
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-        return next(
-            int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM")
-        )
-    except (OSError, StopIteration):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def _full(error: BaseException, job: Job) -> dict[str, Any]:
+    """What is said of a full disk; nothing of another error."""
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        message = f"the disk is full: {error.filename or Path(job.scratch).parent}"
+        return {"message": message, "hint": "make room, then run again: finished nodes are kept"}
+    return {}

@@ -79,7 +79,8 @@ def test_a_place_that_cannot_be_written_is_no_traceback(mini: Folder) -> None:
     assert "not a directory" in done.out
 
 
-def test_a_project_that_is_deleted_under_a_run_is_named(project: Folder) -> None:
+@pytest.mark.parametrize("seconds", [0, 0.5])
+def test_a_project_that_is_deleted_under_a_run_is_named(project: Folder, seconds: float) -> None:
     project.write(
         "p.yaml", "edgepipe: 1\nname: p\nstages: {a: {uses: misbehave, with: {seconds: 1}}}\n"
     )
@@ -87,7 +88,7 @@ def test_a_project_that_is_deleted_under_a_run_is_named(project: Folder) -> None
     assert process.stdout is not None
     while b"  start  " not in process.stdout.readline():
         assert process.poll() is None
-    time.sleep(0.3)
+    time.sleep(seconds)
     project.path.rename(project.path.with_name("moved"))
     shutil.rmtree(project.path.with_name("moved"))
     error = process.communicate(timeout=30)[1].decode()

@@ -150,6 +150,17 @@ def test_a_full_disk_is_told_as_that(run: Run, project: Folder) -> None:
     assert last["data"]["message"].startswith("the disk is full")
 
 
+def test_a_log_that_cannot_be_written_is_told_as_that(run: Run, project: Folder) -> None:
+    log = project.path / "gone" / "log"
+    last = run("warn", log=str(log))[-1]
+    assert last["name"] == "error"
+    assert last["data"]["message"] == (
+        f"its log cannot be written: {log}: no such file or directory"
+    )
+    assert not any((project.path / "job" / "values").iterdir())
+    assert run("warn")[-1]["name"] == "done"
+
+
 def test_what_is_written_past_python_goes_to_the_log_and_only_there(
     run: Run, project: Folder, capfd: pytest.CaptureFixture[str]
 ) -> None:

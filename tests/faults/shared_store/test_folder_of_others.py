@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -104,13 +105,14 @@ def test_a_folder_that_goes_while_it_is_used_is_made_again(
     team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where two machines make it at the same time, and the one takes the place of the other."""
-    write, gone = edgepipe.remote.folder._write, []
+    write, gone, one = edgepipe.remote.folder._write, [], threading.Lock()
 
     def first_goes(path: Path, *rest: Any) -> None:
-        if not gone:
-            path.parent.rmdir()
-            gone.append(path.parent)
-        write(path, *rest)
+        with one:
+            if not gone:
+                path.parent.rmdir()
+                gone.append(path.parent)
+            write(path, *rest)
 
     monkeypatch.setattr(edgepipe.remote.folder, "_write", first_goes)
     record = result(team.mine, "a")
