@@ -108,7 +108,7 @@ ENDINGS = {
     "sys_exit": ("the stage ended its process: sys.exit(0)", "a stage returns"),
     "os_exit": ("its process ended with status 0", "never exit"),
     "segv": ("its process crashed (SIGSEGV)", "the log shows"),
-    "sigkill": ("its process was killed (SIGKILL), most likely because memory ran out", "--jobs"),
+    "sigkill": ("its process was killed (SIGKILL), by someone or because memory ran out", "--jobs"),
     "no_output": ("the output 'values' is not valid: Numbers: numbers.json was not written", ""),
     "only_one_output": ("the output 'report' is not valid: Metrics: metrics.json was not", ""),
     "nan": ("the output 'report' is not valid: metric 'total' is nan", "never cached"),

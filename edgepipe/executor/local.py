@@ -235,7 +235,7 @@ def _why(worker: _Worker, *, for_memory: bool) -> tuple[str, str]:
         message = (
             "its process was killed by the system, because memory ran out"
             if for_memory
-            else "its process was killed (SIGKILL), most likely because memory ran out"
+            else "its process was killed (SIGKILL), by someone or because memory ran out"
         )
         if worker.peak:
             message += f"; it had taken {show(worker.peak, 'bytes')}"
