@@ -68,10 +68,11 @@ def _read() -> dict[tuple[str, int], Any]:
 
 
 def _merged(wanted: Any, before: Any, after: Any) -> Any:
-    """What was wanted, and what was set meanwhile: of many together only those that were set."""
+    """What was wanted, and what was set meanwhile: of many together only those that were set or taken."""
     if not isinstance(after, dict):
         return after
-    return wanted | {k: v for k, v in after.items() if k not in before or v != before[k]}
+    kept = {k: v for k, v in wanted.items() if k in after or k not in before}
+    return kept | {k: v for k, v in after.items() if k not in before or v != before[k]}
 
 
 def _let_go_of_files() -> bool:

@@ -58,6 +58,7 @@ import numpy as np
 np.seterr(all="raise")
 decimal.getcontext().prec = 40
 os.environ["OF_A_LIBRARY"] = "set"
+os.environ.pop("TAKEN_BY_A_LIBRARY")
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 sys.setrecursionlimit(7000)
 """
@@ -139,6 +140,7 @@ def test_nodes_of_one_worker_find_the_same(
     (tmp_path / "library" / "beside.py").write_text(LIBRARY)
     paths = (os.environ.get("PYTHONPATH", ""), str(tmp_path / "library"))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+    monkeypatch.setenv("TAKEN_BY_A_LIBRARY", "set")
     find_the_same(project, code)
 
 
