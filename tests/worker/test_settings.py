@@ -84,12 +84,23 @@ def tell(folder):
     found = [
         *before, now.prec, now.flags[decimal.Inexact], np.geterr(), sys.getrecursionlimit(),
         signal.getsignal(signal.SIGUSR1), os.environ["OF_A_LIBRARY"], sorted(os.environ),
+        signal.getitimer(signal.ITIMER_REAL),
     ]
+    signal.setitimer(signal.ITIMER_REAL, 300)
     now.prec = 7
     decimal.Decimal(1) / 3
     np.seterr(under="warn")
     sys.setrecursionlimit(8000)
     return found, beside.__name__
+"""
+CALCULATES = """\
+import decimal
+
+
+def tell(folder):
+    found = decimal.getcontext().flags[decimal.Inexact]
+    decimal.Decimal(1) / 3
+    return found
 """
 LIBRARIES = """\
 import gc
@@ -131,7 +142,7 @@ def tell(folder):
 """
 
 
-@pytest.mark.parametrize("code", [IMPORTED, LOGS, LIBRARIES, USES])
+@pytest.mark.parametrize("code", [IMPORTED, LOGS, LIBRARIES, USES, CALCULATES])
 def test_nodes_of_one_worker_find_the_same(
     project: Folder, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -159,6 +160,21 @@ def test_a_log_that_cannot_be_written_is_told_as_that(run: Run, project: Folder)
     )
     assert not any((project.path / "job" / "values").iterdir())
     assert run("warn")[-1]["name"] == "done"
+
+
+def test_a_log_for_which_there_is_no_room_is_a_full_disk(
+    run: Run, project: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, log = os.open, str(project.path / "log")
+
+    def full(path: Any, *rest: Any, **more: Any) -> int:
+        # As where a file system has no inode left.
+        if path == log:
+            raise OSError(errno.ENOSPC, "No space left on device", path)
+        return opened(path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", full)
+    assert run("warn", log=log)[-1]["data"]["message"] == f"the disk is full: {log}"
 
 
 def test_what_is_written_past_python_goes_to_the_log_and_only_there(
