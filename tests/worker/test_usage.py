@@ -12,12 +12,10 @@ SPIN = "import time\nwhile time.process_time() < 0.3: pass"
 
 
 def test_times_are_those_since_the_beginning_and_of_children_too() -> None:
-    began = time.perf_counter()
     subprocess.run([sys.executable, "-c", SPIN], check=True)
+    began = time.perf_counter()
     usage = Usage()
-    facts = usage.facts()
-    assert facts["cpu_seconds"] < 0.2
-    assert facts["seconds"] < 0.2
+    assert usage.facts()["cpu_seconds"] < 0.2
     subprocess.run([sys.executable, "-c", SPIN], check=True)
     facts = usage.facts()
     assert facts["cpu_seconds"] >= 0.29
